@@ -1,0 +1,55 @@
+package cluster
+
+import (
+	"context"
+	"time"
+)
+
+// Ability is something that only some stores can do: a small interface, and the name commands ask for it by
+// (spec.Command.Needs). Drivers implement the interface or do not; nothing is registered.
+type Ability struct {
+	Name  string // "tables"
+	Means string // what having it lets one do, one line
+	Has   func(Driver) bool
+}
+
+func has[T any](d Driver) bool { _, ok := d.(T); return ok }
+
+// Abilities lists all of them, in the order of the matrix.
+func Abilities() []Ability {
+	return []Ability{
+		{"tables", "create and drop tables", has[TableAdmin]},
+		{"table settings", "read and change a table's settings", has[TableSettings]},
+		{"node ages", "tell since when a node has been up", has[NodeAges]},
+	}
+}
+
+// TableAdmin creates and drops tables.
+type TableAdmin interface {
+	// CreateTable returns the new table's ID once the metadata server accepted it; partitions may not be ready.
+	CreateTable(ctx context.Context, table NewTable) (int64, error)
+	// DropTable drops a table. Where the store can recall it, keep is how long; 0 is the store's default.
+	DropTable(ctx context.Context, table string, keep time.Duration) error
+}
+
+// NewTable is a table to be created.
+type NewTable struct {
+	Name       string
+	Partitions int
+	Replicas   int
+	Settings   map[string]string
+}
+
+// TableSettings reads and changes the settings of one table.
+type TableSettings interface {
+	GetTableSettings(ctx context.Context, table string) (map[string]string, error)
+	SetTableSettings(ctx context.Context, table string, settings map[string]string) error
+	// DeleteTableSettings returns the keys that were there and are gone.
+	DeleteTableSettings(ctx context.Context, table string, keys []string) ([]string, error)
+}
+
+// NodeAges tells how long nodes have been up, at one call a node.
+type NodeAges interface {
+	// Ages answers for the endpoints that could be asked; the others are missing.
+	Ages(ctx context.Context, endpoints []string) (map[string]time.Duration, error)
+}

@@ -1,0 +1,42 @@
+// Package commands holds the words that mean the same on every store, one file per family; the words of one store are
+// in commands/<system>. A word is a function of the Env that answers a spec.Command.
+package commands
+
+import (
+	"context"
+
+	"shardsh/cluster"
+	"shardsh/commands/spec"
+)
+
+// Env is all that a command may reach besides its Call.
+type Env interface {
+	// Open returns the cluster of that name or address: opened once, shared, closed by the shell. "" is a usage
+	// error that says how to choose one.
+	Open(ctx context.Context, name string) (cluster.Driver, error)
+}
+
+// Driver opens the call's own cluster and asks it for T: cluster.Driver itself, an ability, or a system's driver.
+func Driver[T any](ctx context.Context, env Env, call *spec.Call) (T, error) {
+	var none T
+	d, err := env.Open(ctx, call.Cluster)
+	if err != nil {
+		return none, err
+	}
+	t, ok := d.(T)
+	if !ok {
+		return none, spec.Errorf(spec.Unable, "cluster %s cannot %s", call.Cluster, call.Command.Name)
+	}
+	return t, nil
+}
+
+// Table returns the table a word works on: the argument when given, else the current one.
+func Table(call *spec.Call, arg string) (string, error) {
+	switch {
+	case arg != "":
+		return arg, nil
+	case call.Table != "":
+		return call.Table, nil
+	}
+	return "", spec.Errorf(spec.Usage, "no table is in use").WithHint("use TABLE first; ls lists the tables")
+}

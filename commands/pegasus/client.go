@@ -1,0 +1,88 @@
+package pegasus
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"shardsh/cluster"
+	driver "shardsh/cluster/pegasus"
+	"shardsh/commands"
+	"shardsh/commands/spec"
+)
+
+// client is what the words ask of a Pegasus cluster.
+type client interface {
+	admin
+	rows
+}
+
+// admin is the meta server's side, and the servers' remote commands.
+type admin interface {
+	Nodes(ctx context.Context) ([]cluster.Node, error)
+	Replicas(ctx context.Context, table string) iter.Seq2[cluster.Replica, error]
+	Apps(ctx context.Context, status string) ([]driver.App, error)
+	Partitions(ctx context.Context, table string) (*driver.AppPartitions, error)
+	ClusterInfo(ctx context.Context) ([]cluster.Setting, error)
+	Servers(ctx context.Context) ([]driver.Server, error)
+	RemoteCommand(ctx context.Context, endpoint, command string, args ...string) (string, error)
+	CreateApp(ctx context.Context, app driver.NewApp) (int32, error)
+	DropApp(ctx context.Context, table string, reserve time.Duration) error
+	GetTableSettings(ctx context.Context, table string) (map[string]string, error)
+	SetEnvs(ctx context.Context, table string, keys, values []string) error
+	DelEnvs(ctx context.Context, table string, keys []string) error
+}
+
+// rows is the replica servers' side.
+type rows interface {
+	Set(ctx context.Context, table string, hash, sort, value []byte, ttl time.Duration) (driver.Ack, error)
+	Get(ctx context.Context, table string, hash, sort []byte) (value []byte, found bool, ack driver.Ack, err error)
+	Del(ctx context.Context, table string, hash, sort []byte) (driver.Ack, error)
+	TTL(ctx context.Context, table string, hash, sort []byte) (left time.Duration, found bool, ack driver.Ack, err error)
+	Scan(ctx context.Context, table string, o driver.ScanOptions) iter.Seq2[driver.ScanRow, error]
+	Count(ctx context.Context, table string, o driver.ScanOptions) iter.Seq2[driver.PartitionCount, error]
+	Locate(ctx context.Context, table string, hash, sort []byte) (driver.Location, error)
+}
+
+var _ client = (*driver.Driver)(nil)
+
+// open returns the call's cluster.
+func open(ctx context.Context, env commands.Env, call *spec.Call) (client, error) {
+	return commands.Driver[client](ctx, env, call)
+}
+
+// openTable returns the call's cluster and the table a word works on: the one named, else the one in use. The name has
+// been checked before the cluster is opened.
+func openTable(ctx context.Context, env commands.Env, call *spec.Call, named string) (client, string, error) {
+	table, err := commands.Table(call, named)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := checkTable(table); err != nil {
+		return nil, "", err
+	}
+	c, err := open(ctx, env, call)
+	return c, table, err
+}
+
+// findApp returns the table of that name, dropped ones apart, which may share their name with a living one.
+func findApp(ctx context.Context, c admin, table string) (driver.App, bool, error) {
+	apps, err := c.Apps(ctx, "all")
+	if err != nil {
+		return driver.App{}, false, err
+	}
+	for _, app := range apps {
+		if app.Name == table && app.Status != "DROPPED" {
+			return app, true, nil
+		}
+	}
+	return driver.App{}, false, nil
+}
+
+// word is a text of which "" means that there is none.
+func word(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}

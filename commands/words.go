@@ -1,0 +1,11 @@
+package commands
+
+import "shardsh/commands/spec"
+
+// Words lists the words that every store has.
+func Words(env Env) []spec.Command {
+	return []spec.Command{
+		ShowTable(env),
+		ShowTablet(env),
+	}
+}
