@@ -1,0 +1,216 @@
+package sandbox
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"shardsh/cluster/pegasus/wire"
+	"shardsh/cluster/sandbox"
+)
+
+// The tests' client: one call at a time, a connection per server, the configuration asked for when something fails.
+
+// client talks to one server.
+type client struct {
+	conn net.Conn
+	r    *bufio.Reader
+	seq  int32
+}
+
+func dial(address string) (*client, error) {
+	conn, err := net.DialTimeout("tcp4", address, 5*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	return &client{conn: conn, r: bufio.NewReader(conn)}, nil
+}
+
+// rejection is a header error.
+type rejection string
+
+func (r rejection) Error() string { return string(r) }
+
+func call[Q, A any](c *client, rpc *wire.RPC[Q, A], pid wire.GPID, args Q) (A, error) {
+	var result A
+	c.seq++
+	c.conn.SetDeadline(time.Now().Add(10 * time.Second))
+	frame := rpc.AppendRequest(nil, wire.Header{GPID: pid, TimeoutMillis: 5000, ThreadHash: pid.ThreadHash()}, c.seq, &args)
+	if _, err := c.conn.Write(frame); err != nil {
+		return result, err
+	}
+	if rpc.OneWay {
+		return result, nil
+	}
+	reply, err := wire.ReadReply(c.r)
+	switch {
+	case err != nil:
+		return result, err
+	case reply.Seq != c.seq || reply.Name != rpc.Name+"_ACK":
+		return result, fmt.Errorf("answer to %d is %s %d", c.seq, reply.Name, reply.Seq)
+	case !reply.OK():
+		return result, rejection(reply.Code)
+	}
+	return result, rpc.DecodeResult(reply.Body, &result)
+}
+
+// user talks to a whole cluster.
+type user struct {
+	t     *testing.T
+	c     *cluster
+	conns map[string]*client
+}
+
+func newUser(t *testing.T, c *cluster) *user {
+	u := &user{t: t, c: c, conns: map[string]*client{}}
+	t.Cleanup(u.close)
+	return u
+}
+
+func (u *user) close() {
+	for _, c := range u.conns {
+		c.conn.Close()
+	}
+}
+
+func (u *user) on(address string) (*client, error) {
+	if c := u.conns[address]; c != nil {
+		return c, nil
+	}
+	c, err := dial(address)
+	if err == nil {
+		u.conns[address] = c
+	}
+	return c, err
+}
+
+// try calls a server; its connection is given up when it broke.
+func try[Q, A any](u *user, address string, rpc *wire.RPC[Q, A], pid wire.GPID, args Q) (A, error) {
+	var none A
+	c, err := u.on(address)
+	if err != nil {
+		return none, err
+	}
+	result, err := call(c, rpc, pid, args)
+	var rejected rejection
+	if err != nil && !errors.As(err, &rejected) {
+		c.conn.Close()
+		delete(u.conns, address)
+	}
+	return result, err
+}
+
+func ask[Q, A any](u *user, rpc *wire.RPC[Q, A], args Q) A {
+	u.t.Helper()
+	result, err := try(u, u.c.metaAt, rpc, wire.GPID{}, args)
+	if err != nil {
+		u.t.Fatalf("%s: %v", rpc.Name, err)
+	}
+	return result
+}
+
+func (u *user) config(table string) wire.QueryConfigResponse {
+	u.t.Helper()
+	return ask(u, &wire.QueryConfig, wire.QueryConfigRequest{AppName: table, Indices: []int32{}})
+}
+
+// at sends a call to the primary of a hash key's partition.
+func at[Q, A any](u *user, table string, hash []byte, rpc *wire.RPC[Q, A], args Q) (A, error) {
+	u.t.Helper()
+	config := u.config(table)
+	if config.Err != wire.OK {
+		u.t.Fatalf("query config of %s: %s", table, config.Err)
+	}
+	p := config.Configs[wire.PartitionOf(wire.Hash(hash, nil), int(config.Partitions))]
+	return try(u, p.Primary.String(), rpc, p.PID, args)
+}
+
+func key(hash, sort string) []byte {
+	k, err := wire.EncodeKey([]byte(hash), []byte(sort))
+	if err != nil {
+		panic(err)
+	}
+	return k
+}
+
+func (u *user) put(table, hash, sort, value string, expire int32) error {
+	u.t.Helper()
+	a, err := at(u, table, []byte(hash), &wire.Put, wire.PutRequest{Key: key(hash, sort), Value: []byte(value), ExpireTS: expire})
+	if err == nil && a.Error != 0 {
+		err = fmt.Errorf("status %d", a.Error)
+	}
+	return err
+}
+
+// get answers "" and the status for a row that is not there.
+func (u *user) get(table, hash, sort string) (string, int32) {
+	u.t.Helper()
+	a, err := at(u, table, []byte(hash), &wire.Get, key(hash, sort))
+	if err != nil {
+		u.t.Fatalf("get %s %s: %v", hash, sort, err)
+	}
+	return string(a.Value), a.Error
+}
+
+// healthy waits until every partition of a table has all its replicas.
+func (u *user) healthy(table string) wire.QueryConfigResponse {
+	u.t.Helper()
+	var config wire.QueryConfigResponse
+	u.eventually("partitions of "+table+" are complete", func() bool {
+		config = u.config(table)
+		for _, p := range config.Configs {
+			if !p.Primary.Valid() || 1+len(p.Secondaries) < int(p.MaxReplicas) {
+				return false
+			}
+		}
+		return config.Err == wire.OK
+	})
+	return config
+}
+
+func (u *user) eventually(what string, holds func() bool) {
+	u.t.Helper()
+	for end := time.Now().Add(30 * time.Second); !holds(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			u.t.Fatalf("never came true: %s", what)
+		}
+	}
+}
+
+// run starts a cluster of that name in dir; "" is a fresh one.
+func run(t *testing.T, name, dir string) *cluster {
+	t.Helper()
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	network, err := sandbox.TakeNetwork(1, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := startCluster(t.Context(), sandbox.Config{Name: name, Dir: dir, Net: network, Log: t.Logf}, replicaServers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(c.Close(), network.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// create makes a table and waits until it is complete.
+func (u *user) create(table string, partitions int32, envs map[string]string) int32 {
+	u.t.Helper()
+	a := ask(u, &wire.CreateApp, wire.CreateAppRequest{AppName: table, Options: wire.CreateAppOptions{
+		Partitions: partitions, Replicas: 3, AppType: appType, Stateful: true, Envs: envs,
+	}})
+	if a.Err != wire.OK {
+		u.t.Fatalf("create %s: %s", table, a.Err)
+	}
+	u.healthy(table)
+	return a.AppID
+}

@@ -1,0 +1,69 @@
+package sandbox
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"shardsh/cluster/pegasus/wire"
+)
+
+// command is one remote command.
+type command struct {
+	name, args, help string
+	run              func(args []string) string
+}
+
+// commonCommands are those that servers of both roles have.
+func commonCommands(started time.Time) []command {
+	return []command{
+		{"server-info", "", "what this server is and since when it runs", func([]string) string {
+			return fmt.Sprintf("Pegasus Server 2.5.0 (shardsh sandbox, not a store) Release, Started at %s", started.Format(time.DateTime))
+		}},
+	}
+}
+
+// runCommand runs a remote command as a server does: whatever goes wrong is said in the text.
+func runCommand(commands []command, q *wire.Command) string {
+	find := func(name string) *command {
+		if i := slices.IndexFunc(commands, func(c command) bool { return c.name == name }); i >= 0 {
+			return &commands[i]
+		}
+		return nil
+	}
+	if q.Name == "help" {
+		if len(q.Args) > 0 {
+			if c := find(q.Args[0]); c != nil {
+				return fmt.Sprintf("%s - %s\n%s\n", c.name, c.help, strings.TrimSpace(c.name+" "+c.args))
+			}
+			return fmt.Sprintf("cannot find command '%s'", q.Args[0])
+		}
+		var all strings.Builder
+		all.WriteString("help - the commands of this server\n")
+		for _, c := range commands {
+			fmt.Fprintf(&all, "%s - %s\n", c.name, c.help)
+		}
+		return all.String()
+	}
+	if c := find(q.Name); c != nil {
+		return c.run(q.Args)
+	}
+	return fmt.Sprintf("unknown command '%s'", q.Name)
+}
+
+func (s *replicaServer) callCommand(_ *inbound, q *wire.Command, out *string) string {
+	*out = runCommand(commonCommands(s.started), q)
+	return ""
+}
+
+func (m *metaServer) callCommand(_ *inbound, q *wire.Command, out *string) string {
+	*out = runCommand(commonCommands(m.started), q)
+	return ""
+}
+
+// negotiate answers that nobody needs to authenticate here.
+func negotiate(_ *inbound, _ *wire.Negotiation, out *wire.Negotiation) string {
+	out.Status = wire.AuthDisable
+	return ""
+}

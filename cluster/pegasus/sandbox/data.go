@@ -1,0 +1,321 @@
+package sandbox
+
+import (
+	"errors"
+	"math"
+	"strconv"
+	"time"
+
+	"shardsh/cluster/pegasus/wire"
+	"shardsh/cluster/sandbox/engine"
+)
+
+// maxWriteBody is the largest body of a write request (Pegasus: max_allowed_write_size).
+const maxWriteBody = 1 << 20
+
+// methods are what a replica server answers.
+func (s *replicaServer) methods() map[string]method {
+	return map[string]method{
+		wire.Put.Name:              s.put(),
+		wire.Remove.Name:           s.remove(),
+		wire.MultiPut.Name:         s.multiPut(),
+		wire.MultiRemove.Name:      s.multiRemove(),
+		wire.Incr.Name:             s.incr(),
+		wire.Get.Name:              on(&wire.Get, s.get),
+		wire.TTL.Name:              on(&wire.TTL, s.ttl),
+		wire.MultiGet.Name:         on(&wire.MultiGet, s.multiGet),
+		wire.SortKeyCount.Name:     on(&wire.SortKeyCount, s.sortKeyCount),
+		wire.GetScanner.Name:       on(&wire.GetScanner, s.getScanner),
+		wire.Scan.Name:             on(&wire.Scan, s.scan),
+		wire.ClearScanner.Name:     ordered(on(&wire.ClearScanner, s.clearScanner)),
+		wire.QueryAppInfo.Name:     on(&wire.QueryAppInfo, s.queryAppInfo),
+		wire.QueryReplicaInfo.Name: on(&wire.QueryReplicaInfo, s.queryReplicaInfo),
+		wire.CallCommand.Name:      on(&wire.CallCommand, s.callCommand),
+		wire.Negotiate.Name:        on(&wire.Negotiate, negotiate),
+	}
+}
+
+// read finds the replica that a read is for and runs it; the store stays open meanwhile. The one place that every
+// read passes, for what a table's envs may forbid.
+func (s *replicaServer) read(in *inbound, do func(r *replica, a *app) error) (code string) {
+	r, err := s.use(in.req.GPID)
+	if err != nil {
+		return wire.CodeObjectNotFound
+	}
+	defer s.leave()
+	a, code := r.readable(in.req.Backup)
+	if code != "" {
+		return code
+	}
+	if err := do(r, a); err != nil {
+		s.log("%s of %s on %s: %v", in.req.Name, r.pid, s.address, err)
+		return wire.CodeReplicationFailure
+	}
+	return ""
+}
+
+func (s *replicaServer) get(in *inbound, key *[]byte, out *wire.GetResponse) string {
+	return s.read(in, func(r *replica, _ *app) error {
+		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		value, err := r.value(*key)
+		if errors.Is(err, engine.ErrNotFound) {
+			out.Error = wire.StatusNotFound
+			return nil
+		}
+		out.Value = dataOf(value)
+		return err
+	})
+}
+
+func (s *replicaServer) ttl(in *inbound, key *[]byte, out *wire.TTLResponse) string {
+	return s.read(in, func(r *replica, _ *app) error {
+		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		value, err := r.value(*key)
+		if errors.Is(err, engine.ErrNotFound) {
+			out.Error = wire.StatusNotFound
+			return nil
+		}
+		out.TTL = -1
+		if expire := expireOf(value); expire != 0 {
+			out.TTL = int32(int64(uint32(expire)) + wire.Epoch - time.Now().Unix())
+		}
+		return err
+	})
+}
+
+// value reads a row that has not expired.
+func (r *replica) value(full []byte) ([]byte, error) {
+	value, err := r.s.store.Read(r.storeKey(full))
+	if err == nil && wire.Expired(expireOf(value), time.Now()) {
+		return nil, engine.ErrNotFound
+	}
+	return value, err
+}
+
+func (s *replicaServer) multiGet(in *inbound, q *wire.MultiGetRequest, out *wire.MultiGetResponse) string {
+	return s.read(in, func(r *replica, _ *app) error {
+		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		return r.multiGet(q, out)
+	})
+}
+
+func (s *replicaServer) sortKeyCount(in *inbound, hash *[]byte, out *wire.CountResponse) string {
+	return s.read(in, func(r *replica, _ *app) (err error) {
+		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		out.Count, err = r.sortKeyCount(*hash)
+		return err
+	})
+}
+
+func (s *replicaServer) getScanner(in *inbound, q *wire.GetScannerRequest, out *wire.ScanResponse) string {
+	return s.read(in, func(r *replica, a *app) error {
+		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		return r.getScanner(a, q, out)
+	})
+}
+
+func (s *replicaServer) scan(in *inbound, q *wire.ScanRequest, out *wire.ScanResponse) string {
+	return s.read(in, func(r *replica, a *app) error {
+		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		return r.scan(a, q.ContextID, out)
+	})
+}
+
+func (s *replicaServer) clearScanner(in *inbound, id *int64, _ *struct{}) string {
+	return s.read(in, func(r *replica, _ *app) error {
+		r.clearScan(*id)
+		return nil
+	})
+}
+
+// change makes the method of a write. What prepare answers is applied in the partition's order; a nil apply is
+// answered at once. The one place that every write passes, for what a table's envs may forbid.
+func change[Q, A any](s *replicaServer, rpc *wire.RPC[Q, A], reads bool,
+	prepare func(r *replica, a *app, q *Q, out *A) func(*engine.Batch, int64, time.Time) error,
+) method {
+	return method{ordered: true, run: func(in *inbound) {
+		q, out := new(Q), new(A)
+		if err := rpc.DecodeArgs(in.req.Args, q); err != nil {
+			in.c.close()
+			in.done(nil)
+			return
+		}
+		if in.bodySize() > maxWriteBody {
+			in.reject(wire.CodeInvalidData)
+			return
+		}
+		r, a, p, code := s.writable(in.req.GPID)
+		if code != "" {
+			in.reject(code)
+			return
+		}
+		w := &write{size: in.size, reads: reads, apply: prepare(r, a, q, out)}
+		w.answer = func(code string) {
+			if code != "" {
+				in.reject(code)
+				return
+			}
+			in.done(rpc.AppendReply(nil, in.req.Seq, out))
+		}
+		if !p.enqueue(task{write: w}) {
+			in.reject(wire.CodeBusy)
+		}
+	}}
+}
+
+func (s *replicaServer) writable(pid wire.GPID) (r *replica, a *app, p *primary, code string) {
+	if r = s.replica(pid); r == nil {
+		return nil, nil, nil, wire.CodeObjectNotFound
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.status != wire.ReplicaPrimary || r.loop == nil {
+		return nil, nil, nil, wire.CodeInvalidState
+	}
+	return r, r.app, r.loop, ""
+}
+
+// expiry is when a row written now with that field is gone: a table may have a default TTL.
+func (a *app) expiry(given int32, now time.Time) int32 {
+	if given != 0 {
+		return given
+	}
+	ttl, err := strconv.ParseInt(a.Envs[envDefaultTTL], 10, 32)
+	if err != nil || ttl <= 0 {
+		return 0
+	}
+	return int32(now.Unix() - wire.Epoch + ttl)
+}
+
+func (s *replicaServer) put() method {
+	return change(s, &wire.Put, false, func(r *replica, a *app, q *wire.PutRequest, out *wire.UpdateResponse) func(*engine.Batch, int64, time.Time) error {
+		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		return func(b *engine.Batch, decree int64, now time.Time) error {
+			out.Decree = decree
+			return putRow(b, r.prefix, a.expiry(q.ExpireTS, now), timetag(now), q.Value, q.Key)
+		}
+	})
+}
+
+func (s *replicaServer) remove() method {
+	return change(s, &wire.Remove, false, func(r *replica, _ *app, key *[]byte, out *wire.UpdateResponse) func(*engine.Batch, int64, time.Time) error {
+		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		return func(b *engine.Batch, decree int64, _ time.Time) error {
+			out.Decree = decree
+			return deleteRow(b, r.prefix, *key)
+		}
+	})
+}
+
+func (s *replicaServer) multiPut() method {
+	return change(s, &wire.MultiPut, false, func(r *replica, a *app, q *wire.MultiPutRequest, out *wire.UpdateResponse) func(*engine.Batch, int64, time.Time) error {
+		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		if len(q.Rows) == 0 || len(q.HashKey) > wire.MaxHashKey {
+			out.Error = wire.StatusInvalidArgument
+		}
+		return func(b *engine.Batch, decree int64, now time.Time) error {
+			if out.Decree = decree; out.Error != 0 {
+				return nil
+			}
+			expire, tag, head := a.expiry(q.ExpireTS, now), timetag(now), hashKeyLength(q.HashKey)
+			for i := range q.Rows {
+				if err := putRow(b, r.prefix, expire, tag, q.Rows[i].Value, head, q.HashKey, q.Rows[i].Key); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	})
+}
+
+func (s *replicaServer) multiRemove() method {
+	return change(s, &wire.MultiRemove, false, func(r *replica, _ *app, q *wire.MultiRemoveRequest, out *wire.MultiRemoveResponse) func(*engine.Batch, int64, time.Time) error {
+		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		if len(q.SortKeys) == 0 || len(q.HashKey) > wire.MaxHashKey {
+			out.Error = wire.StatusInvalidArgument
+		}
+		return func(b *engine.Batch, decree int64, _ time.Time) error {
+			if out.Decree = decree; out.Error != 0 {
+				return nil
+			}
+			head := hashKeyLength(q.HashKey)
+			for _, sort := range q.SortKeys {
+				if err := deleteRow(b, r.prefix, head, q.HashKey, sort); err != nil {
+					return err
+				}
+			}
+			out.Count = int64(len(q.SortKeys)) // Pegasus counts keys, whether they were there or not
+			return nil
+		}
+	})
+}
+
+func (s *replicaServer) incr() method {
+	return change(s, &wire.Incr, true, func(r *replica, a *app, q *wire.IncrRequest, out *wire.IncrResponse) func(*engine.Batch, int64, time.Time) error {
+		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		return func(b *engine.Batch, decree int64, now time.Time) error {
+			out.Decree = decree
+			expire, err := r.increment(q, out)
+			if err != nil || out.Error != 0 {
+				return err
+			}
+			data := strconv.AppendInt(nil, out.NewValue, 10)
+			return putRow(b, r.prefix, a.expiry(expire, now), timetag(now), data, q.Key)
+		}
+	})
+}
+
+// increment computes the new value and expiry. A row that is not there counts as 0, as does an empty one.
+func (r *replica) increment(q *wire.IncrRequest, out *wire.IncrResponse) (expire int32, err error) {
+	value, err := r.value(q.Key)
+	if err != nil {
+		if !errors.Is(err, engine.ErrNotFound) {
+			return 0, err
+		}
+		out.NewValue = q.Increment
+		return max(q.ExpireTS, 0), nil
+	}
+	old := int64(0)
+	if data := dataOf(value); len(data) > 0 {
+		if old, err = strconv.ParseInt(string(data), 10, 64); err != nil {
+			out.Error = wire.StatusInvalidArgument
+			return 0, nil
+		}
+	}
+	if q.Increment > 0 && old > math.MaxInt64-q.Increment || q.Increment < 0 && old < math.MinInt64-q.Increment {
+		out.Error, out.NewValue = wire.StatusInvalidArgument, old
+		return 0, nil
+	}
+	out.NewValue = old + q.Increment
+	switch {
+	case q.ExpireTS == 0:
+		return expireOf(value), nil
+	case q.ExpireTS < 0:
+		return 0, nil
+	}
+	return q.ExpireTS, nil
+}
+
+func (s *replicaServer) queryAppInfo(_ *inbound, _ *wire.QueryNodeRequest, out *wire.QueryAppInfoResponse) string {
+	out.Err, out.Apps = wire.OK, []wire.AppInfo{}
+	last := int32(0)
+	for _, r := range s.all() {
+		if r.pid.App != last {
+			last = r.pid.App
+			out.Apps = append(out.Apps, s.app(last).info())
+		}
+	}
+	return ""
+}
+
+func (s *replicaServer) queryReplicaInfo(_ *inbound, _ *wire.QueryNodeRequest, out *wire.QueryReplicaInfoResponse) string {
+	out.Err, out.Replicas = wire.OK, []wire.ReplicaInfo{}
+	for _, r := range s.all() {
+		state := r.report()
+		out.Replicas = append(out.Replicas, wire.ReplicaInfo{
+			PID: r.pid, Ballot: state.Ballot, Status: state.Status, AppType: appType, DiskTag: "tag1",
+			LastCommitted: state.At.Decree, LastPrepared: state.At.Decree, LastDurable: state.At.Decree,
+		})
+	}
+	return ""
+}

@@ -1,0 +1,257 @@
+package sandbox
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"shardsh/cluster/pegasus/wire"
+)
+
+// listener serves one server's port: frames in, frames out, any number in flight on a connection. A frame that is not
+// one closes its connection without an answer, as Pegasus does.
+type listener struct {
+	tcp     net.Listener
+	methods map[string]method
+	wg      sync.WaitGroup
+
+	mu    sync.Mutex
+	conns map[*conn]struct{} // nil once closed
+}
+
+// method answers one kind of request. An ordered one runs in the connection's own goroutine, in the order requests
+// came, and must not wait; the others get a goroutine each.
+type method struct {
+	ordered bool
+	run     func(*inbound)
+}
+
+// on makes a method of a call's typed handler. What do answers is a header error, "" for none.
+func on[Q, A any](rpc *wire.RPC[Q, A], do func(in *inbound, args *Q, result *A) (code string)) method {
+	return method{run: func(in *inbound) {
+		var args Q
+		var result A
+		if err := rpc.DecodeArgs(in.req.Args, &args); err != nil {
+			in.c.close()
+			in.done(nil)
+			return
+		}
+		code := do(in, &args, &result)
+		switch {
+		case rpc.OneWay || in.req.OneWay:
+			in.done(nil)
+		case code != "" && code != wire.OK:
+			in.reject(code)
+		default:
+			in.done(rpc.AppendReply(nil, in.req.Seq, &result))
+		}
+	}}
+}
+
+// ordered is for calls that are quick, and must be over when the next request on the connection is worked on.
+func ordered(m method) method {
+	m.ordered = true
+	return m
+}
+
+// Bounds of one connection: past them it is not read from until answers have left.
+const (
+	maxInFlight = 4096     // requests whose answers have not left
+	maxRunning  = 16       // methods at work: what they will answer counts for nothing yet
+	maxHeld     = 64 << 20 // bytes of requests being worked on and of answers not yet sent
+)
+
+// serve listens on the address; connections are served until close.
+func serve(address string, methods map[string]method) (*listener, error) {
+	tcp, err := net.Listen("tcp4", address)
+	if err != nil {
+		return nil, err
+	}
+	return &listener{tcp: tcp, methods: methods, conns: map[*conn]struct{}{}}, nil
+}
+
+// start begins to answer.
+func (l *listener) start() { l.wg.Go(l.accept) }
+
+func (l *listener) accept() {
+	for {
+		tcp, err := l.tcp.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			time.Sleep(5 * time.Millisecond) // out of descriptors, or a connection gone before it was accepted
+			continue
+		}
+		c := &conn{l: l, tcp: tcp}
+		c.change = sync.NewCond(&c.mu)
+		l.mu.Lock()
+		open := l.conns != nil
+		if open {
+			l.conns[c] = struct{}{}
+		}
+		l.mu.Unlock()
+		if !open {
+			tcp.Close()
+			return
+		}
+		l.wg.Go(c.read)
+		l.wg.Go(c.write)
+	}
+}
+
+// abort ends every connection abruptly and takes no more; requests being worked on are answered into the void. wait
+// returns when they all have been.
+func (l *listener) abort() error {
+	l.mu.Lock()
+	conns := l.conns
+	l.conns = nil
+	l.mu.Unlock()
+	err := l.tcp.Close()
+	for c := range conns {
+		if tcp, ok := c.tcp.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0) // a killed process resets its connections
+		}
+		c.close()
+	}
+	return err
+}
+
+func (l *listener) wait() { l.wg.Wait() }
+
+// conn is one connection.
+type conn struct {
+	l   *listener
+	tcp net.Conn
+
+	mu       sync.Mutex
+	change   *sync.Cond
+	out      net.Buffers // answers to be sent
+	held     int         // bytes held, see maxHeld
+	inFlight int
+	running  int
+	closed   bool
+}
+
+func (c *conn) read() {
+	defer c.forget()
+	defer c.close()
+	r := bufio.NewReaderSize(c.tcp, 64<<10)
+	for c.admit() {
+		req, err := wire.ReadRequest(r)
+		if err != nil {
+			return
+		}
+		in := &inbound{c: c, req: req, size: len(req.Args)}
+		c.mu.Lock()
+		c.inFlight++
+		c.held += in.size
+		c.mu.Unlock()
+		m, known := c.l.methods[req.Name]
+		switch {
+		case !known:
+			in.reject(wire.CodeHandlerNotFound)
+		case m.ordered:
+			m.run(in)
+		default:
+			c.run(1)
+			c.l.wg.Go(func() {
+				defer c.run(-1)
+				m.run(in)
+			})
+		}
+	}
+}
+
+// admit waits until another request may be read; false when the connection is closed.
+func (c *conn) admit() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.closed && (c.inFlight >= maxInFlight || c.running >= maxRunning || c.held >= maxHeld) {
+		c.change.Wait()
+	}
+	return !c.closed
+}
+
+// run counts methods at work.
+func (c *conn) run(by int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running += by
+	c.change.Broadcast()
+}
+
+func (c *conn) write() {
+	for {
+		c.mu.Lock()
+		for len(c.out) == 0 && !c.closed {
+			c.change.Wait()
+		}
+		out, count := c.out, len(c.out)
+		c.out = nil
+		closed := c.closed
+		c.mu.Unlock()
+		if closed {
+			return
+		}
+		sent, err := out.WriteTo(c.tcp)
+		if err != nil {
+			c.close()
+			return
+		}
+		c.mu.Lock()
+		c.held -= int(sent)
+		c.inFlight -= count
+		c.change.Broadcast()
+		c.mu.Unlock()
+	}
+}
+
+func (c *conn) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.closed = true
+		c.out = nil
+		c.tcp.Close()
+		c.change.Broadcast()
+	}
+}
+
+func (c *conn) forget() {
+	c.l.mu.Lock()
+	defer c.l.mu.Unlock()
+	delete(c.l.conns, c)
+}
+
+// inbound is a request being worked on. It ends with exactly one call of done or reject.
+type inbound struct {
+	c    *conn
+	req  *wire.Request
+	size int
+}
+
+// bodySize is the length of the request's body on the wire.
+func (in *inbound) bodySize() int { return 12 + len(in.req.Name) + len(in.req.Args) }
+
+// done sends the answer; nil sends none.
+func (in *inbound) done(frame []byte) {
+	c := in.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held -= in.size
+	if c.closed || frame == nil {
+		c.inFlight--
+	} else {
+		c.out = append(c.out, frame)
+		c.held += len(frame)
+	}
+	c.change.Broadcast()
+}
+
+// reject answers a header error.
+func (in *inbound) reject(code string) {
+	in.done(wire.AppendRejection(nil, in.req.Name, in.req.Seq, code))
+}

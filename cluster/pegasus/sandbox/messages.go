@@ -1,0 +1,155 @@
+package sandbox
+
+import (
+	"errors"
+	"slices"
+
+	"shardsh/cluster/pegasus/wire"
+)
+
+// What the servers of a cluster say to each other. Everything here is a plain value, so that the two links can be
+// carried over a socket as well as called: a server never reaches into another one.
+
+// nodeID names a replica server for good: its address may be another one after a restart of the cluster.
+type nodeID int
+
+const noNode nodeID = -1
+
+// Why a server refuses what another one asks.
+var (
+	errDead     = errors.New("the server is not running")
+	errStale    = errors.New("the configuration has changed")
+	errFreezed  = errors.New("the meta server is freezed")
+	errGap      = errors.New("mutations are missing")
+	errInactive = errors.New("the replica is not active")
+)
+
+// point is a place in a partition's history: a decree and the ballot it was prepared under. Two replicas at the same
+// point hold the same rows.
+type point struct{ Ballot, Decree int64 }
+
+// incomplete marks a replica whose rows are only partly copied.
+var incomplete = point{-1, -1}
+
+func (p point) less(q point) bool {
+	return p.Ballot < q.Ballot || p.Ballot == q.Ballot && p.Decree < q.Decree
+}
+
+// group is a partition's configuration as the meta server keeps it. Its ballot grows with every change.
+type group struct {
+	PID         wire.GPID
+	Ballot      int64
+	Max         int
+	Primary     nodeID
+	Secondaries []nodeID
+	LastDrops   []nodeID // the latest at the end
+	Committed   int64    // the decree at the last change
+}
+
+// maxLastDrops bounds group.LastDrops, as the meta server does.
+const maxLastDrops = 6
+
+func (g *group) has(id nodeID) bool {
+	return id != noNode && (g.Primary == id || slices.Contains(g.Secondaries, id))
+}
+
+func (g *group) members() []nodeID {
+	if g.Primary == noNode {
+		return slices.Clone(g.Secondaries)
+	}
+	return append([]nodeID{g.Primary}, g.Secondaries...)
+}
+
+// drop takes a node out of the group and remembers that it was there.
+func (g *group) drop(id nodeID) {
+	if g.Primary == id {
+		g.Primary = noNode
+	}
+	g.Secondaries = without(g.Secondaries, id)
+	g.LastDrops = append(without(g.LastDrops, id), id)
+	if over := len(g.LastDrops) - maxLastDrops; over > 0 {
+		g.LastDrops = g.LastDrops[over:]
+	}
+}
+
+func (g group) clone() group {
+	g.Secondaries, g.LastDrops = slices.Clone(g.Secondaries), slices.Clone(g.LastDrops)
+	return g
+}
+
+func without(ids []nodeID, id nodeID) []nodeID {
+	return slices.DeleteFunc(slices.Clone(ids), func(other nodeID) bool { return other == id })
+}
+
+// app is a table as the meta server keeps it. A value handed to another server is never changed.
+type app struct {
+	ID                          int32
+	Name, Type                  string
+	Status                      wire.AppStatus
+	Partitions, Init            int32
+	Replicas                    int
+	Stateful                    bool
+	Envs                        map[string]string
+	Created, Dropped, ExpiresAt int64 // Unix seconds
+}
+
+// assignment tells a replica server what it is in a group.
+type assignment struct {
+	App   app
+	Group group
+}
+
+// report is what a replica says of itself.
+type report struct {
+	Status wire.ReplicaStatus
+	Ballot int64
+	At     point
+}
+
+// mutation is a change of a partition: the effect of some writes as an engine batch. It applies to a replica at Prev,
+// which is at Last afterwards.
+type mutation struct {
+	PID    wire.GPID
+	Ballot int64
+	Prev   point
+	Last   point
+	Repr   []byte // never changed
+}
+
+// waiter ends once a mutation survives a kill of the server that took it.
+type waiter interface{ Wait() error }
+
+// metaLink is what primaries ask of the meta server. Both calls answer the group after them.
+type metaLink interface {
+	// lost takes a secondary that does not take mutations out of the group.
+	lost(pid wire.GPID, ballot int64, primary, node nodeID) (group, error)
+	// learned makes a secondary of a node that has caught up.
+	learned(pid wire.GPID, ballot int64, primary, node nodeID, at point) (group, error)
+}
+
+// nodeLink is what the meta server and primaries ask of a replica server.
+type nodeLink interface {
+	assign(assignment) error
+	// updateApp brings a table's new envs.
+	updateApp(app) error
+	// forget closes the replicas of a dropped table.
+	forget(appID int32) error
+	report(wire.GPID) (report, error)
+	// addLearner asks a primary to bring a node up to date and have it made a secondary.
+	addLearner(pid wire.GPID, ballot int64, node nodeID) error
+
+	// prepare applies a mutation of a primary.
+	prepare(mutation) (waiter, error)
+	// learn makes the replica a learner and answers what it has. With clear, its rows are deleted first.
+	learn(pid wire.GPID, ballot int64, clear bool) (report, error)
+	// learnRows adds rows of a copy, as an engine batch; learnEnd says which point they add up to.
+	learnRows(pid wire.GPID, ballot int64, repr []byte) error
+	learnEnd(pid wire.GPID, ballot int64, at point) error
+}
+
+// network finds the servers of a cluster. A server that does not run is errDead.
+type network interface {
+	meta() (metaLink, error)
+	node(nodeID) (nodeLink, error)
+	address(nodeID) string
+}

@@ -1,0 +1,288 @@
+package sandbox
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"shardsh/cluster/pegasus/wire"
+	"shardsh/cluster/sandbox/engine"
+)
+
+// metaServer is the running meta server: tables, the groups of their partitions, and who is alive. Tables and groups
+// are in its store before anybody is told of them; the level and who is alive are not kept.
+type metaServer struct {
+	name    string // of the cluster
+	address string
+	net     network
+	nodes   []nodeID // all replica servers there are
+	log     func(format string, args ...any)
+	started time.Time
+	store   *engine.Store
+	port    *listener
+	stop    chan struct{}
+	tasks   sync.WaitGroup
+	kicked  chan struct{} // something changed that the guardian should look at
+
+	mu     sync.Mutex
+	level  wire.MetaLevel
+	apps   map[int32]*app
+	groups map[wire.GPID]group
+	alive  map[nodeID]bool
+	gone   map[nodeID]time.Time // since when a node is missed that is still taken for alive
+	died   map[nodeID]time.Time // when a dead node died
+}
+
+var _ metaLink = (*metaServer)(nil)
+
+// Keys in the meta server's store.
+func appKey(id int32) []byte { return binary.BigEndian.AppendUint32([]byte{'a'}, uint32(id)) }
+
+func groupKey(pid wire.GPID) []byte { return tagged('g', pid) }
+
+const appType = "pegasus"
+
+// startMetaServer opens the store in dir and listens. running says which replica servers run at this moment.
+func startMetaServer(name, address, dir string, net network, running map[nodeID]bool, log func(string, ...any)) (*metaServer, error) {
+	m := &metaServer{
+		name: name, address: address, net: net, log: log, started: time.Now(), stop: make(chan struct{}),
+		kicked: make(chan struct{}, 1), level: wire.LevelSteady, apps: map[int32]*app{}, groups: map[wire.GPID]group{},
+		alive: map[nodeID]bool{}, gone: map[nodeID]time.Time{}, died: map[nodeID]time.Time{},
+	}
+	for id, runs := range running {
+		m.nodes = append(m.nodes, id)
+		if m.alive[id] = runs; !runs {
+			m.died[id] = m.started
+		}
+	}
+	slices.Sort(m.nodes)
+	var err error
+	if m.port, err = serve(address, m.methods()); err != nil {
+		return nil, err
+	}
+	if m.store, err = openStore(dir, log); err != nil {
+		return nil, errors.Join(err, m.port.abort())
+	}
+	if err := m.load(); err != nil {
+		return nil, errors.Join(err, m.port.abort(), m.store.Close())
+	}
+	m.tasks.Go(m.guard)
+	m.kick()
+	m.port.start()
+	return m, nil
+}
+
+func (m *metaServer) load() error {
+	iter, err := m.store.Iterate([]byte{'a'}, []byte{'z'})
+	if err != nil {
+		return err
+	}
+	for ok := iter.First(); ok && err == nil; ok = iter.Next() {
+		switch iter.Key()[0] {
+		case 'a':
+			a := &app{}
+			err = json.Unmarshal(iter.Value(), a)
+			m.apps[a.ID] = a
+		case 'g':
+			var g group
+			err = json.Unmarshal(iter.Value(), &g)
+			m.groups[g.PID] = g
+		}
+	}
+	return errors.Join(err, iter.Error(), iter.Close())
+}
+
+// kill ends the server as replicaServer.kill does.
+func (m *metaServer) kill() error {
+	err := m.port.abort()
+	close(m.stop)
+	m.tasks.Wait()
+	m.port.wait()
+	m.mu.Lock() // a primary may be asking
+	defer m.mu.Unlock()
+	store := m.store
+	m.store = nil
+	return errors.Join(err, store.Close())
+}
+
+// save writes values that can be written as JSON in one batch; m.mu is held.
+func (m *metaServer) save(values map[string]any) error {
+	if m.store == nil {
+		return errDead
+	}
+	b := m.store.NewBatch()
+	for key, value := range values {
+		text, err := json.Marshal(value)
+		if err == nil {
+			err = b.Set([]byte(key), text, nil)
+		}
+		if err != nil {
+			return errors.Join(err, b.Close())
+		}
+	}
+	return m.store.Apply(b)
+}
+
+// setApp keeps a table and tells it to the replica servers; m.mu is held.
+func (m *metaServer) setApp(a *app) error {
+	if err := m.save(map[string]any{string(appKey(a.ID)): a}); err != nil {
+		return err
+	}
+	m.apps[a.ID] = a
+	return nil
+}
+
+// named finds the table of that name that is not dropped; m.mu is held.
+func (m *metaServer) named(name string) *app {
+	for _, a := range m.apps {
+		if a.Name == name && a.Status != wire.AppDropped {
+			return a
+		}
+	}
+	return nil
+}
+
+// createApp creates a table whose partitions get their replicas afterwards. The code is the meta server's own error.
+func (m *metaServer) createApp(name string, o wire.CreateAppOptions) (id int32, code string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.level <= wire.LevelFreezed {
+		return 0, wire.CodeStateFreezed
+	}
+	if o.Partitions <= 0 || o.Partitions > maxPartitions || o.Replicas < 1 || o.Replicas > 5 || int(o.Replicas) > m.countAlive() {
+		return 0, wire.CodeInvalidParameters
+	}
+	for _, key := range createChecked {
+		if value, given := o.Envs[key]; given && checkEnv(key, value) != nil {
+			return 0, wire.CodeInvalidParameters
+		}
+	}
+	if old := m.named(name); old != nil {
+		switch {
+		case !o.SuccessIfExist:
+			return 0, wire.CodeAppExist
+		case old.Partitions != o.Partitions || old.Replicas != int(o.Replicas) || old.Type != o.AppType ||
+			old.Stateful != o.Stateful || !maps.Equal(old.Envs, o.Envs):
+			return 0, wire.CodeInvalidParameters
+		}
+		return old.ID, wire.OK
+	}
+	a := &app{
+		ID: 1, Name: name, Type: o.AppType, Status: wire.AppAvailable, Partitions: o.Partitions, Init: o.Partitions,
+		Replicas: int(o.Replicas), Stateful: o.Stateful, Envs: maps.Clone(o.Envs), Created: time.Now().Unix(),
+	}
+	for id := range m.apps {
+		a.ID = max(a.ID, id+1)
+	}
+	if err := m.addApp(a); err != nil {
+		m.log("create table %s: %v", name, err)
+		return 0, "ERR_FS_INTERNAL"
+	}
+	m.kick()
+	return a.ID, wire.OK
+}
+
+// maxPartitions is what the sandbox carries; Pegasus has no limit of its own.
+const maxPartitions = 4096
+
+func (m *metaServer) addApp(a *app) error {
+	values := map[string]any{string(appKey(a.ID)): a}
+	groups := make([]group, a.Partitions)
+	for i := range groups {
+		groups[i] = group{PID: wire.GPID{App: a.ID, Partition: int32(i)}, Max: a.Replicas, Primary: noNode}
+		values[string(groupKey(groups[i].PID))] = groups[i]
+	}
+	if err := m.save(values); err != nil {
+		return err
+	}
+	m.apps[a.ID] = a
+	for _, g := range groups {
+		m.groups[g.PID] = g
+	}
+	return nil
+}
+
+// defaultReserve is how long a dropped table can be recalled (Pegasus: hold_seconds_for_dropped_app).
+const defaultReserve = 604800
+
+func (m *metaServer) dropApp(name string, o wire.DropAppOptions) (code string) {
+	m.mu.Lock()
+	old := m.named(name)
+	if old == nil {
+		m.mu.Unlock()
+		if o.SuccessIfNotExist {
+			return wire.OK
+		}
+		return wire.CodeAppNotExist
+	}
+	a := *old
+	a.Status, a.Dropped = wire.AppDropped, time.Now().Unix()
+	a.ExpiresAt = a.Dropped + defaultReserve
+	if o.ReserveSeconds != nil && *o.ReserveSeconds > 0 {
+		a.ExpiresAt = a.Dropped + *o.ReserveSeconds
+	}
+	err := m.setApp(&a)
+	m.mu.Unlock()
+	if err != nil {
+		m.log("drop table %s: %v", name, err)
+		return "ERR_FS_INTERNAL"
+	}
+	m.tell(func(n nodeLink) error { return n.forget(a.ID) })
+	return wire.OK
+}
+
+// tell tells something to every replica server that runs; those that do not are told what holds when they start.
+func (m *metaServer) tell(what func(nodeLink) error) {
+	for _, id := range m.nodes {
+		if n, err := m.net.node(id); err == nil {
+			_ = what(n)
+		}
+	}
+}
+
+// updateEnvs changes a table's envs. The hint says what was wrong, or what was done.
+func (m *metaServer) updateEnvs(name string, change func(envs map[string]string) (hint string)) (code, hint string) {
+	m.mu.Lock()
+	old := m.named(name)
+	if old == nil {
+		m.mu.Unlock()
+		return wire.CodeInvalidParameters, fmt.Sprintf("there is no table %q", name)
+	}
+	a := *old
+	a.Envs = maps.Clone(old.Envs)
+	if a.Envs == nil {
+		a.Envs = map[string]string{}
+	}
+	hint = change(a.Envs)
+	err := m.setApp(&a)
+	m.mu.Unlock()
+	if err != nil {
+		m.log("update envs of %s: %v", name, err)
+		return "ERR_FS_INTERNAL", ""
+	}
+	m.tell(func(n nodeLink) error { return n.updateApp(a) })
+	return wire.OK, hint
+}
+
+// available says whether a partition's table can be used.
+func (m *metaServer) available(pid wire.GPID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a := m.apps[pid.App]
+	return a != nil && a.Status == wire.AppAvailable
+}
+
+func (m *metaServer) countAlive() int {
+	count := 0
+	for _, alive := range m.alive {
+		if alive {
+			count++
+		}
+	}
+	return count
+}

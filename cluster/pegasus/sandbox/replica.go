@@ -1,0 +1,191 @@
+package sandbox
+
+import (
+	"bytes"
+	"errors"
+	"sync"
+
+	"shardsh/cluster/pegasus/wire"
+	"shardsh/cluster/sandbox/engine"
+)
+
+// replica is one server's copy of a partition. What it may do follows from its status:
+//
+//	INACTIVE              nothing; after a start, and when the group has no place for it
+//	POTENTIAL_SECONDARY   a learner: takes copied rows and mutations, counts for nothing
+//	SECONDARY             takes mutations; a write is acknowledged only when every secondary has it
+//	PRIMARY               serves clients; its loop (primary.go) makes the mutations
+type replica struct {
+	s        *replicaServer
+	pid      wire.GPID
+	prefix   []byte // of its rows
+	end      []byte // after its rows
+	stateKey []byte
+
+	mu     sync.Mutex
+	app    *app
+	group  group // the newest this replica was told of
+	status wire.ReplicaStatus
+	at     point
+	loop   *primary // while PRIMARY
+	scans  map[int64]*scanContext
+}
+
+func newReplica(s *replicaServer, pid wire.GPID, at point) *replica {
+	return &replica{
+		s: s, pid: pid, at: at, prefix: rowPrefix(pid), end: engine.After(rowPrefix(pid)), stateKey: stateKeyOf(pid),
+		app: &app{ID: pid.App}, group: group{PID: pid, Primary: noNode}, status: wire.ReplicaInactive,
+		scans: map[int64]*scanContext{},
+	}
+}
+
+// assign gives the replica its place in a group, unless it knows a newer one.
+func (r *replica) assign(a assignment) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a.Group.Ballot < r.group.Ballot {
+		return errStale
+	}
+	r.app, r.group = &a.App, a.Group
+	switch {
+	case a.Group.Primary == r.s.id:
+		if r.loop == nil {
+			r.become(wire.ReplicaPrimary)
+			r.loop = startPrimary(r)
+		} else {
+			r.status = wire.ReplicaPrimary
+		}
+	case a.Group.has(r.s.id):
+		r.become(wire.ReplicaSecondary)
+	default:
+		r.become(wire.ReplicaInactive)
+	}
+	return nil
+}
+
+// become changes the status; r.mu is held. A primary that no longer is one stops its loop and loses its scans.
+func (r *replica) become(status wire.ReplicaStatus) {
+	r.status = status
+	if r.loop != nil && status != wire.ReplicaPrimary {
+		close(r.loop.fenced)
+		r.loop = nil
+	}
+	if status != wire.ReplicaPrimary {
+		r.closeScans()
+	}
+}
+
+func (r *replica) deactivate() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.become(wire.ReplicaInactive)
+}
+
+func (r *replica) setApp(a *app) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.app = a
+}
+
+func (r *replica) report() report {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return report{r.status, r.group.Ballot, r.at}
+}
+
+// readable says whether clients may read here; the code is a header error.
+func (r *replica) readable(backup bool) (a *app, code string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.status == wire.ReplicaPrimary || backup && r.status == wire.ReplicaSecondary {
+		return r.app, ""
+	}
+	return nil, wire.CodeInvalidState
+}
+
+// prepare applies a mutation that follows on what the replica has.
+func (r *replica) prepare(m mutation) (engine.Pending, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.status != wire.ReplicaSecondary && r.status != wire.ReplicaPotentialSecondary:
+		return engine.Pending{}, errInactive
+	case m.Ballot < r.group.Ballot:
+		return engine.Pending{}, errStale
+	case m.Prev != r.at:
+		return engine.Pending{}, errGap
+	}
+	batch, err := r.s.store.BatchOf(bytes.Clone(m.Repr))
+	if err != nil {
+		return engine.Pending{}, err
+	}
+	pending, err := r.s.store.ApplyAsync(batch)
+	if err == nil {
+		r.at = m.Last
+	}
+	return pending, err
+}
+
+// learn makes a learner of a replica that is not active, or starts a secondary's copy afresh.
+func (r *replica) learn(ballot int64, clear bool) (report, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if ballot < r.group.Ballot {
+		return report{}, errStale
+	}
+	if r.status == wire.ReplicaPrimary {
+		return report{}, errInactive
+	}
+	r.become(wire.ReplicaPotentialSecondary)
+	if clear {
+		b := r.s.store.NewBatch()
+		if err := errors.Join(b.DeleteRange(r.prefix, r.end, nil), putState(b, r.stateKey, incomplete)); err != nil {
+			return report{}, errors.Join(err, b.Close())
+		}
+		if err := r.s.store.Apply(b); err != nil {
+			return report{}, err
+		}
+		r.at = incomplete
+	}
+	return report{r.status, r.group.Ballot, r.at}, nil
+}
+
+func (r *replica) learnRows(ballot int64, repr []byte) error {
+	if err := r.learning(ballot); err != nil {
+		return err
+	}
+	batch, err := r.s.store.BatchOf(repr)
+	if err != nil {
+		return err
+	}
+	return r.s.store.Apply(batch)
+}
+
+func (r *replica) learnEnd(ballot int64, at point) error {
+	if err := r.learning(ballot); err != nil {
+		return err
+	}
+	b := r.s.store.NewBatch()
+	if err := putState(b, r.stateKey, at); err != nil {
+		return errors.Join(err, b.Close())
+	}
+	if err := r.s.store.Apply(b); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at = at
+	return nil
+}
+
+func (r *replica) learning(ballot int64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case ballot < r.group.Ballot:
+		return errStale
+	case r.status != wire.ReplicaPotentialSecondary || r.at != incomplete:
+		return errInactive
+	}
+	return nil
+}

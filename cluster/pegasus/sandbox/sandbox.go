@@ -1,0 +1,28 @@
+// Package sandbox is a small Pegasus cluster on loopback addresses: one meta server and some replica servers that
+// speak Pegasus 2.5's client protocol, for drills, demos and tests. It is no store, and says so where it is asked.
+//
+//	cluster.go     the cluster: starting, killing, finding its servers
+//	listener.go    frames in, frames out; the same for both kinds of server
+//	messages.go    what servers say to each other
+//	meta*.go       the meta server: tables, envs, calls; guardian.go who replaces whom
+//	node.go        a replica server; data.go and scan.go its calls
+//	replica.go     one replica; primary.go how writes are ordered and acknowledged; learner.go how one catches up
+//	layout.go      keys and values in the store
+//
+// What holds: a write is acknowledged when every member of its partition's group has it, at least a majority of the
+// replicas wanted, and then survives any kill of servers, and of the whole process.
+package sandbox
+
+import "shardsh/cluster/sandbox"
+
+// Kind is the Pegasus emulator.
+func Kind() sandbox.Kind {
+	return sandbox.Kind{
+		System: "pegasus",
+		Clusters: []sandbox.Cluster{
+			{Name: "onebox", Aliases: []string{"ClusterA"}},
+			{Name: "onebox2", Aliases: []string{"ClusterB"}},
+		},
+		New: start,
+	}
+}

@@ -1,0 +1,101 @@
+// Package sandbox starts and steers sandbox clusters: small servers on this machine that speak a store's own wire
+// protocol. It knows no store. A store's emulator is a Kind, handed to Serve by the one file of the program that links
+// emulators; a shell reaches them only through the control socket, never in its own process:
+//
+//	shell ── Launch or Dial ──▶ Client ══ control socket ══▶ Serve ──▶ Kind.New ──▶ ClusterServer
+//	shell ── the store's driver ════════ the store's protocol, loopback ═══════════▶ its nodes
+//
+// Adding a system is a folder cluster/<system>/sandbox with a function that returns its Kind, and one line in
+// cmd/shardsh/sandbox.go.
+package sandbox
+
+import (
+	"context"
+	"slices"
+)
+
+// TimersFactor is what sandboxes divide the timers of their stores by (grace periods, delays before a copy is made),
+// so that a drill takes seconds. Answers about data (TTLs, reservations) are never scaled.
+const TimersFactor = 20
+
+// Cluster is a sandbox cluster that can be opened by its name.
+type Cluster struct {
+	Name    string
+	Aliases []string
+	System  string
+}
+
+// Kind is one store's emulator.
+type Kind struct {
+	System   string
+	Clusters []Cluster
+	// New starts a cluster and returns once it answers. It may fail with an error that wraps syscall.EADDRINUSE, and
+	// must then have left Config.Dir as it was: it is called again with another network.
+	New func(ctx context.Context, config Config) (ClusterServer, error)
+}
+
+// Config is what a cluster is started with.
+type Config struct {
+	Name string // Cluster.Name
+	// Dir is the cluster's own directory. It exists; what is in it was left by an earlier run of the same cluster.
+	Dir string
+	Net *Network
+	Log func(format string, args ...any)
+}
+
+// ClusterServer is a running cluster. Its methods may be called from any goroutine.
+type ClusterServer interface {
+	// Address is what a driver opens: what config.ini would hold for the cluster.
+	Address() string
+	// Nodes lists all nodes, dead ones too, in a fixed order: metadata servers first.
+	Nodes() []NodeStatus
+	// Kill ends a node as kill -9 would, and returns when it is dead. What the cluster makes of it comes later. The
+	// node is named by its endpoint. A node that is dead already is Refused.
+	Kill(ctx context.Context, endpoint string) error
+	// Start starts a dead node again and returns when it answers. A node that runs is Refused.
+	Start(ctx context.Context, endpoint string) error
+	// Close stops the cluster and waits for all of it. Data stays where it is.
+	Close() error
+}
+
+// NodeStatus is one line of `sandbox list`.
+type NodeStatus struct {
+	Cluster  string `json:"cluster"`
+	System   string `json:"system"`
+	Role     string `json:"role"` // the store's own word: "meta-server"
+	Endpoint string `json:"endpoint"`
+	State    string `json:"state"`  // Alive or Dead
+	PID      int    `json:"pid"`    // 0 while dead
+	Timers   int    `json:"timers"` // what the store's timers are divided by
+}
+
+// What a node's State may be.
+const (
+	Alive = "alive"
+	Dead  = "dead"
+)
+
+// Clusters lists the clusters of the kinds, in order.
+func Clusters(kinds []Kind) []Cluster {
+	var all []Cluster
+	for _, kind := range kinds {
+		for _, c := range kind.Clusters {
+			c.System = kind.System
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// find returns the cluster of that name or alias, its kind and its place among all clusters.
+func find(kinds []Kind, name string) (kind Kind, cluster Cluster, place int, ok bool) {
+	for _, k := range kinds {
+		for _, c := range k.Clusters {
+			if c.System = k.System; c.Name == name || slices.Contains(c.Aliases, name) {
+				return k, c, place, true
+			}
+			place++
+		}
+	}
+	return Kind{}, Cluster{}, 0, false
+}
