@@ -1,0 +1,123 @@
+//go:build !nosandbox
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	pegasus "shardsh/cluster/pegasus/sandbox"
+	"shardsh/cluster/sandbox"
+	"shardsh/commands/spec"
+)
+
+// sandboxKinds lists the emulators. This file is the only one that links them.
+func sandboxKinds() []sandbox.Kind {
+	return []sandbox.Kind{
+		pegasus.Kind(),
+	}
+}
+
+// sandboxClusters lists the clusters that a sandbox of this program has.
+func sandboxClusters() []sandbox.Cluster { return sandbox.Clusters(sandboxKinds()) }
+
+// runSandbox serves sandbox clusters until a signal, until a client shuts it down or, tied, until standard input ends.
+func runSandbox(args []string, stdout, stderr io.Writer) int {
+	config := sandbox.ServeConfig{Kinds: sandboxKinds()}
+	flags := pflag.NewFlagSet("shardsh sandbox", pflag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		fmt.Fprintf(stderr, "usage: shardsh sandbox [flags] [CLUSTER…]\n\nServes sandbox clusters on loopback addresses and prints a config.ini for them.\n\n%s", flags.FlagUsages())
+	}
+	flags.StringVar(&config.DataDir, "data-dir", "", "directory that keeps the clusters from run to run (default: a fresh one, removed at the end)")
+	flags.StringVar(&config.Control, "control", "", "path of the control socket (default: in the data directory)")
+	flags.StringVar(&config.Net, "net", "", "first three numbers of the first cluster's addresses, such as 127.0.77 (default: the first free ones)")
+	tied := flags.Bool("tied", false, "end when standard input does")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return 0
+		}
+		fmt.Fprintf(stderr, "shardsh sandbox: %v\n", err)
+		return 2
+	}
+	config.Open = flags.Args()
+	if len(config.Open) == 0 && !*tied {
+		config.Open = []string{"onebox", "onebox2"}
+	}
+	config.Log = func(format string, args ...any) { fmt.Fprintf(stderr, "sandbox: "+format+"\n", args...) }
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	config.Ready = func(s sandbox.Serving) {
+		text := []byte(sandbox.TiedReady + "\n")
+		if !*tied {
+			text = configOf(s)
+		}
+		if _, err := stdout.Write(text); err != nil {
+			cancel(fmt.Errorf("write the configuration: %w", err))
+		}
+	}
+	if *tied {
+		// Nobody waits for this one: it ends with standard input, or with the process.
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			cancel(nil)
+		}()
+	}
+	err := sandbox.Serve(ctx, config)
+	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	return sandboxExit(err, stderr)
+}
+
+func sandboxExit(err error, stderr io.Writer) int {
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(stderr, "shardsh sandbox: %v\n", err)
+	if hint := spec.HintOf(err); hint != "" {
+		fmt.Fprintf(stderr, "  %s\n", hint)
+	}
+	switch spec.KindOf(err) {
+	case spec.Usage, spec.NotFound:
+		return 2
+	case spec.Refused:
+		return 5
+	}
+	return 1
+}
+
+// configOf is a config.ini with which other shells use what is served.
+func configOf(s sandbox.Serving) []byte {
+	var b bytes.Buffer
+	control, err := filepath.Abs(s.Control)
+	if err != nil {
+		control = s.Control
+	}
+	fmt.Fprintf(&b, "[shell]\ncluster = %s\n", s.Open[0].Name)
+	system := ""
+	for _, c := range s.Open {
+		if c.System != system {
+			system = c.System
+			fmt.Fprintf(&b, "[%s.clusters]\n", system)
+		}
+		fmt.Fprintf(&b, "%s = %s\n", c.Name, c.Address)
+	}
+	for _, c := range s.Open {
+		fmt.Fprintf(&b, "[cluster.%s]\nsandbox = %s\n", c.Name, control)
+	}
+	b.WriteString("; ready\n")
+	return b.Bytes()
+}

@@ -1,0 +1,158 @@
+package main_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/hinshun/vt10x"
+)
+
+// console is the program on a pseudo-terminal, with an emulator that knows what a person would see.
+type console struct {
+	t    *testing.T
+	tty  *os.File
+	cmd  *exec.Cmd
+	done chan struct{} // the program's output ended
+
+	mu   sync.Mutex
+	term vt10x.Terminal
+	raw  []byte
+}
+
+// patience bounds the wait for one thing to appear; a slow machine needs seconds, never this.
+const patience = 30 * time.Second
+
+func openConsole(t *testing.T, rows, cols int, env ...string) *console {
+	t.Helper()
+	c := &console{t: t, cmd: exec.Command(program), done: make(chan struct{})}
+	c.cmd.Env = append(append(os.Environ(), isolated(t.TempDir())...), env...)
+	c.cmd.Dir = t.TempDir()
+	c.term = vt10x.New(vt10x.WithSize(cols, rows))
+	tty, err := pty.StartWithSize(c.cmd, &pty.Winsize{Rows: uint16(rows), Cols: uint16(cols)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.tty = tty
+	go c.read()
+	t.Cleanup(func() {
+		c.cmd.Process.Kill()
+		c.tty.Close()
+		<-c.done
+	})
+	return c
+}
+
+func (c *console) read() {
+	defer close(c.done)
+	chunk := make([]byte, 4096)
+	for {
+		n, err := c.tty.Read(chunk)
+		if n > 0 {
+			c.mu.Lock()
+			c.term.Write(chunk[:n])
+			c.raw = append(c.raw, chunk[:n]...)
+			c.mu.Unlock()
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// screen is what a person sees now, without blank ends of lines and lines at the end.
+func (c *console) screen() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	lines := strings.Split(c.term.String(), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
+	}
+	return strings.TrimRight(strings.Join(lines, "\n"), "\n")
+}
+
+// output is every byte the program wrote.
+func (c *console) output() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return string(c.raw)
+}
+
+func (c *console) keys(text string) {
+	c.t.Helper()
+	if _, err := c.tty.Write([]byte(text)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// until waits for a condition on the screen.
+func (c *console) until(what string, ok func(screen string) bool) string {
+	c.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		screen := c.screen()
+		if ok(screen) {
+			return screen
+		}
+		if time.Now().After(deadline) {
+			c.t.Fatalf("%s did not appear; the screen is:\n%s", what, screen)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (c *console) see(text string) string {
+	c.t.Helper()
+	return c.until(fmt.Sprintf("%q", text), func(s string) bool { return strings.Contains(s, text) })
+}
+
+// prompts waits until the last line is a prompt ready for typing, and n prompts are on the screen.
+func (c *console) prompts(n int) string {
+	c.t.Helper()
+	return c.until(fmt.Sprintf("prompt %d", n), func(s string) bool {
+		return strings.Count(s, ">>> ")+strings.Count(s, ">>>\n")+boolInt(strings.HasSuffix(s, ">>>")) >= n && strings.HasSuffix(s, ">>>")
+	})
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// readmeScreen types the README's lines at the real prompt and answers the screen.
+func readmeScreen(t *testing.T) string {
+	t.Helper()
+	c := openConsole(t, 48, 122)
+	c.prompts(1)
+	for i, l := range screenLines {
+		c.keys(l)
+		c.see(l)
+		c.keys("\r")
+		if i < len(screenLines)-1 {
+			c.prompts(i + 2)
+		}
+	}
+	c.see("Type demo to go on:")
+	c.keys("no\r")
+	c.prompts(len(screenLines) + 1)
+	screen := strings.TrimSuffix(c.screen(), "\n[sandbox] onebox TableA>>>")
+	for _, m := range masks {
+		if strings.HasPrefix(m.with, "127.0.N") {
+			screen = m.what.ReplaceAllString(screen, "127.0.1.$1")
+		}
+	}
+	screen = versionLine.ReplaceAllString(screen, "shardsh")
+	c.keys("exit\r")
+	<-c.done
+	if err := c.cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	return "```\n" + screen + "\n```"
+}

@@ -1,0 +1,175 @@
+package main_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/rogpeppe/go-internal/txtar"
+)
+
+// program is the binary under test: the real one, built once, because the sandbox is a process of its own.
+var program string
+
+// sourceDir is this folder.
+var sourceDir string
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "shardsh-test")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	program = filepath.Join(dir, "shardsh")
+	args := []string{"build", "-o", program}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	build := exec.Command("go", append(args, ".")...)
+	if sourceDir, err = os.Getwd(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "build the program:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+// TestTranscripts runs the program as people and scripts do: input and exact output.
+func TestTranscripts(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the transcripts use /bin/sh")
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/transcripts",
+		RequireExplicitExec: true,
+		Setup:               setupTranscript,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": cmdExits, "cmpmasked": cmdMasked,
+		},
+	})
+}
+
+func setupTranscript(env *testscript.Env) error {
+	for _, kv := range isolated(env.WorkDir) {
+		name, value, _ := strings.Cut(kv, "=")
+		env.Setenv(name, value)
+	}
+	env.Setenv("PATH", filepath.Dir(program)+string(os.PathListSeparator)+env.Getenv("PATH"))
+	return nil
+}
+
+// isolated is the environment that keeps a run away from the user's files.
+func isolated(dir string) []string {
+	return []string{
+		"HOME=" + dir, "XDG_STATE_HOME=" + filepath.Join(dir, "state"), "XDG_CONFIG_HOME=" + filepath.Join(dir, "config"),
+		"TZ=UTC", "TERM=xterm-256color", "NO_COLOR=", "SHARDSH_CONFIG=",
+	}
+}
+
+// cmdExits runs a program and demands its exit code: `exits 5 shardsh -e 'drop demo'`. `exits 0 stdin FILE shardsh …`
+// feeds it a file.
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE [stdin FILE] PROGRAM ARG…")
+	}
+	want, args := args[0], args[1:]
+	var in *os.File
+	if args[0] == "stdin" {
+		f, err := os.Open(ts.MkAbs(args[1]))
+		ts.Check(err)
+		defer f.Close()
+		in, args = f, args[2:]
+	}
+	cmd := exec.Command(filepath.Join(filepath.Dir(program), args[0]), args[1:]...)
+	if args[0] != "shardsh" {
+		cmd = exec.Command(args[0], args[1:]...)
+	}
+	cmd.Dir, cmd.Env = ts.Getenv("WORK"), []string{"PATH=" + ts.Getenv("PATH"), "TMPDIR=" + ts.Getenv("TMPDIR")}
+	cmd.Env = append(cmd.Env, isolated(ts.Getenv("WORK"))...)
+	if in != nil {
+		cmd.Stdin = in
+	}
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	fmt.Fprint(ts.Stdout(), out.String())
+	fmt.Fprint(ts.Stderr(), errs.String())
+	if cmd.ProcessState == nil {
+		ts.Fatalf("run %v: %v", args, err)
+	}
+	if got := fmt.Sprint(cmd.ProcessState.ExitCode()); got != want {
+		ts.Fatalf("exit %s, want %s\nstdout:\n%s\nstderr:\n%s", got, want, out.String(), errs.String())
+	}
+}
+
+// masks are the only things a transcript may hide: which loopback network was free, moments, process ids, durations
+// and a directory of this run.
+var masks = []struct {
+	what *regexp.Regexp
+	with string
+}{
+	{regexp.MustCompile(`127\.0\.\d+\.(\d+)`), "127.0.N.$1"},
+	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?`), "<time>"},
+	{regexp.MustCompile(`\b\d+(\.\d+)?(ms|µs)\b`), "<took>"},
+	{regexp.MustCompile(`"age":\d+`), `"age":<age>`},
+	{regexp.MustCompile(`(ALIVE +(?:\| )?)\d+s`), "${1}<age>"},
+}
+
+func cmdMasked(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: cmpmasked GOT WANT")
+	}
+	got, want := ts.ReadFile(args[0]), ts.ReadFile(args[1])
+	got = strings.ReplaceAll(got, ts.Getenv("WORK"), "$WORK")
+	for _, m := range masks {
+		got = m.what.ReplaceAllString(got, m.with)
+	}
+	if squeeze(got) != squeeze(want) && *update {
+		rewrite(ts, args[1], got)
+		return
+	}
+	if squeeze(got) != squeeze(want) {
+		ts.Fatalf("%s differs from %s; masked it is:\n%s", args[0], args[1], got)
+	}
+}
+
+// update makes a run write what it saw into the transcripts, for a person to read in the diff.
+var update = flag.Bool("update", false, "write the masked output into the transcripts")
+
+func rewrite(ts *testscript.TestScript, name, text string) {
+	script := strings.TrimPrefix(filepath.Base(ts.Getenv("WORK")), "script-")
+	path := filepath.Join(sourceDir, "testdata", "transcripts", script+".txtar")
+	archive, err := txtar.ParseFile(path)
+	ts.Check(err)
+	for i := range archive.Files {
+		if archive.Files[i].Name == name {
+			archive.Files[i].Data = []byte(text)
+		}
+	}
+	ts.Check(os.WriteFile(path, txtar.Format(archive), 0o644))
+}
+
+var blanks = regexp.MustCompile(` {2,}|-{3,}|─{3,}`)
+
+// squeeze makes columns comparable whose widths depend on what was masked.
+func squeeze(text string) string {
+	lines := strings.Split(blanks.ReplaceAllString(text, "  "), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,62 @@
+package shell
+
+import (
+	"context"
+
+	"shardsh/commands/spec"
+)
+
+// builtins lists the words that touch the loop itself. They are described like every other word, so that help,
+// completion and validation know them.
+func builtins(s *Shell) []spec.Command {
+	return []spec.Command{
+		clustersWord(s), clusterWord(s), useWord(s),
+		letWord(s), optionWord(s), onOffWord(s, "timing", "show how long each command took"),
+		onOffWord(s, "trace", "show every call on the wire on stderr"),
+		sourceWord(s), editWord(s), waitWord(s), watchWord(s), historyWord(s), configShowWord(s),
+		holdsWord(s), holdsRestoreWord(s),
+		helpWord(s), matrixWord(s), exitCodesWord(), formatsWord(), completionWord(s), versionWord(s), exitWord(),
+		sandboxListWord(s), sandboxKillWord(s), sandboxStartWord(s),
+	}
+}
+
+// whereRecord is what words that move the session answer.
+func (s *Shell) whereRecord() *spec.Table {
+	name, table := s.session.where()
+	cell := func(text string) any {
+		if text == "" {
+			return nil
+		}
+		return text
+	}
+	return spec.Record(spec.Columns("system", "cluster", "table"), cell(s.session.system()), cell(name), cell(table))
+}
+
+func exitWord() spec.Command {
+	return spec.Command{
+		Name: "exit", Aliases: []string{"quit", `\q`}, Topic: "shell", Offline: true,
+		Summary: "leave the shell",
+		Query:   func(context.Context, *spec.Call) (*spec.Table, error) { return nil, errExit },
+	}
+}
+
+func versionWord(s *Shell) spec.Command {
+	return spec.Command{
+		Name: "version", Topic: "shell", Offline: true,
+		Summary:  "show the version of the program",
+		Examples: []spec.Example{{Line: "version", Says: "the version of this program"}},
+		Query: func(context.Context, *spec.Call) (*spec.Table, error) {
+			return spec.Record(spec.Columns("program", "version"), "shardsh", s.version), nil
+		},
+	}
+}
+
+// Examples lists the examples of every word, for the tests that run them.
+func Examples() []spec.Example {
+	s := &Shell{session: newSession()}
+	var all []spec.Example
+	for _, c := range append(Words(s), builtins(s)...) {
+		all = append(all, c.Examples...)
+	}
+	return all
+}

@@ -1,0 +1,165 @@
+package shell
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"shardsh/commands/spec"
+)
+
+// holds keeps what settings were before a plan changed them, one file each under $STATE/holds. The shell that holds a
+// setting keeps its file locked, so that a file without a lock is what a killed shell left behind.
+type holds struct{ dir string }
+
+// heldRecord is the content of one file.
+type heldRecord struct {
+	Time    time.Time `json:"time"`
+	User    string    `json:"user"`
+	Host    string    `json:"host"`
+	PID     int       `json:"pid"`
+	Cluster string    `json:"cluster"`
+	Setting string    `json:"setting"`
+	Was     string    `json:"was"`
+	During  string    `json:"during"`
+	Restore string    `json:"restore"` // the line that puts it back
+	Line    string    `json:"line"`    // the command it was taken for
+}
+
+// held is a hold that this process has taken.
+type held struct {
+	hold spec.Hold
+	was  string
+	path string
+	lock *flock.Flock
+}
+
+type heldSet []held
+
+// take reads each setting, makes what it was durable, and only then changes it. On an error what was taken is given
+// back.
+func (h *holds) take(ctx context.Context, call *spec.Call, wanted []spec.Hold) (heldSet, error) {
+	var set heldSet
+	for i, w := range wanted {
+		one, err := h.takeOne(ctx, call, w, i)
+		if one != nil {
+			set = append(set, *one)
+		}
+		if err != nil {
+			back, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBack)
+			defer cancel()
+			return nil, errors.Join(err, set.release(back))
+		}
+	}
+	return set, nil
+}
+
+func (h *holds) takeOne(ctx context.Context, call *spec.Call, w spec.Hold, n int) (*held, error) {
+	was, err := w.Read(ctx)
+	if err != nil {
+		return nil, &spec.Error{Kind: spec.KindOf(err), Op: "read " + w.Setting + " before holding it", Err: err}
+	}
+	if was == w.During {
+		return nil, nil
+	}
+	record := heldRecord{
+		Time: time.Now().UTC(), User: userName(), PID: os.Getpid(), Cluster: call.Cluster, Setting: w.Setting,
+		Was: was, During: w.During, Restore: w.Restore(was), Line: call.Line,
+	}
+	record.Host, _ = os.Hostname()
+	text, err := json.MarshalIndent(record, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(h.dir, fmt.Sprintf("%d-%d-%d.json", record.Time.UnixNano(), record.PID, n))
+	if err := os.MkdirAll(h.dir, 0o700); err != nil {
+		return nil, err
+	}
+	lock := flock.New(path + ".lock")
+	if _, err := lock.TryLock(); err != nil {
+		return nil, spec.Errorf(spec.Refused, "hold %s: %w", w.Setting, err)
+	}
+	one := &held{hold: w, was: was, path: path, lock: lock}
+	if err := writeDurably(path, text); err != nil {
+		one.forget()
+		return nil, spec.Errorf(spec.Refused, "hold %s: what it is could not be recorded: %w", w.Setting, err)
+	}
+	return one, w.Write(ctx, w.During)
+}
+
+// release puts everything back, last taken first. What cannot be put back keeps its file.
+func (set heldSet) release(ctx context.Context) error {
+	var errs []error
+	for _, one := range slices.Backward(set) {
+		if err := one.hold.Write(ctx, one.was); err != nil {
+			errs = append(errs, &spec.Error{
+				Kind: spec.PartlyDone, Op: fmt.Sprintf("put %s back to %s", one.hold.Setting, one.was), Err: err,
+				Hint: "holds restore tries again",
+			})
+			one.lock.Unlock()
+			continue
+		}
+		one.forget()
+	}
+	return errors.Join(errs...)
+}
+
+func (one *held) forget() {
+	os.Remove(one.path)
+	one.lock.Unlock()
+	os.Remove(one.lock.Path())
+}
+
+// left is a hold found on disk.
+type left struct {
+	heldRecord
+	path   string
+	active bool // the shell that took it is still running
+}
+
+// list answers every hold on disk, oldest first. Files that cannot be read are an error: they may hold what a setting
+// was.
+func (h *holds) list() ([]left, error) {
+	names, err := filepath.Glob(filepath.Join(h.dir, "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	var all []left
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // put back in this moment
+		}
+		l := left{path: name}
+		if err == nil {
+			err = json.Unmarshal(text, &l.heldRecord)
+		}
+		if err != nil {
+			return nil, spec.Errorf(spec.Failed, "read the hold %s: %w", name, err)
+		}
+		lock := flock.New(name + ".lock")
+		free, err := lock.TryLock()
+		if err != nil {
+			return nil, spec.Errorf(spec.Failed, "read the hold %s: %w", name, err)
+		}
+		l.active = !free
+		if free {
+			lock.Unlock()
+		}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+func (l left) remove() error {
+	os.Remove(l.path + ".lock")
+	return os.Remove(l.path)
+}

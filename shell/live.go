@@ -1,0 +1,145 @@
+package shell
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"shardsh/commands/spec"
+)
+
+// liveBudget bounds one fetch for completion.
+const liveBudget = time.Second
+
+// liveFresh is how long fetched names are used before they are fetched again.
+const liveFresh = 5 * time.Second
+
+// liveValues are names of things in the current cluster, for completion: fetched in the background over connections
+// that are open already, never dialled for, and answered from memory.
+type liveValues struct {
+	shell *Shell
+	wake  func() // redraws the prompt
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	group  sync.WaitGroup
+
+	mu      sync.Mutex
+	cluster string
+	tables  []string
+	nodes   []string
+	states  []string // what the prompt shows: "freezed"
+	fetched time.Time
+	busy    bool
+	idle    chan struct{} // closed when the running fetch ends
+}
+
+func newLiveValues(s *Shell) *liveValues {
+	l := &liveValues{shell: s, wake: func() {}}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	return l
+}
+
+// get answers what is known of a kind, and whether more is on its way.
+func (l *liveValues) get(kind spec.ArgKind) (values []string, pending bool) {
+	name, _ := l.shell.session.where()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.aim(name)
+	if time.Since(l.fetched) > liveFresh {
+		pending = l.fetch(name)
+	}
+	if kind == spec.ArgTable {
+		return l.tables, pending
+	}
+	return l.nodes, pending
+}
+
+// aim forgets what belongs to another cluster. The caller holds mu.
+func (l *liveValues) aim(name string) {
+	if l.cluster != name {
+		l.cluster, l.tables, l.nodes, l.states, l.fetched = name, nil, nil, nil, time.Time{}
+	}
+}
+
+// promptPatience is how long a prompt waits for the state of the cluster after a change.
+const promptPatience = 300 * time.Millisecond
+
+// state answers what the prompt shows of the cluster. After a change it waits a moment for what that made of it;
+// otherwise it is what was seen last.
+func (l *liveValues) state(changed bool) []string {
+	name, _ := l.shell.session.where()
+	l.mu.Lock()
+	l.aim(name)
+	fetching := time.Since(l.fetched) > liveFresh && l.fetch(name)
+	idle := l.idle
+	l.mu.Unlock()
+	if fetching && changed {
+		select {
+		case <-idle:
+		case <-time.After(promptPatience):
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.states
+}
+
+// refresh forgets what was fetched: a command ran, or the cluster is another one.
+func (l *liveValues) refresh() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fetched = time.Time{}
+}
+
+// fetch asks an open cluster in the background. The caller holds mu.
+func (l *liveValues) fetch(name string) bool {
+	driver, open := l.shell.ready(name)
+	if !open || l.ctx.Err() != nil {
+		return false
+	}
+	if l.busy {
+		return true
+	}
+	l.busy, l.idle = true, make(chan struct{})
+	l.group.Go(func() {
+		ctx, cancel := context.WithTimeout(l.ctx, liveBudget)
+		defer cancel()
+		var tables, nodes []string
+		found, err := driver.Tables(ctx)
+		for _, t := range found {
+			if t.DB != "" {
+				t.Name = t.DB + "/" + t.Name
+			}
+			tables = append(tables, t.Name)
+		}
+		all, nerr := driver.Nodes(ctx)
+		for _, n := range all {
+			nodes = append(nodes, n.Endpoint)
+		}
+		info, ierr := driver.Info(ctx)
+		slices.Sort(tables)
+		l.mu.Lock()
+		l.busy = false
+		l.fetched = time.Now() // a failure is not tried again at every key
+		if l.cluster == name && err == nil {
+			l.tables = tables
+		}
+		if l.cluster == name && nerr == nil {
+			l.nodes = nodes
+		}
+		if l.cluster == name && ierr == nil {
+			l.states = info.State
+		}
+		close(l.idle)
+		l.mu.Unlock()
+		l.wake()
+	})
+	return true
+}
+
+func (l *liveValues) close() {
+	l.cancel()
+	l.group.Wait()
+}

@@ -1,0 +1,321 @@
+package shell
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"shardsh/commands/spec"
+	"shardsh/shell/render"
+)
+
+// Outcomes of a step, as the machine formats name them.
+const (
+	outcomeDone    = "done"
+	outcomeAlready = "already done"
+	outcomeFailed  = "failed"
+	outcomeBlocked = "blocked"
+	outcomeUnknown = "unknown"
+	outcomeNotRun  = "not run"
+)
+
+// readBack bounds reading the state back after an unknown outcome.
+const readBack = 10 * time.Second
+
+var outcomeColumns = spec.Columns("step", "object", "outcome", "detail")
+
+// run-time state of one plan
+type planRun struct {
+	shell   *Shell
+	call    *spec.Call
+	plan    *spec.Plan
+	extras  extras
+	rows    []spec.Row
+	changed int // steps that took effect
+	audit   *auditEntry
+}
+
+// planTable shows the steps of a plan before they run.
+func planTable(p *spec.Plan) *spec.Table {
+	t := &spec.Table{Section: "steps", Columns: spec.Columns("step", "object", "class", "undo")}
+	var rows []spec.Row
+	for _, h := range p.Holds {
+		rows = append(rows, spec.Row{"hold " + h.Setting + " at " + h.During + " meanwhile", h.Setting, h.Class.String(), nil})
+	}
+	for _, st := range p.Steps {
+		var undo any
+		if st.Undo != "" {
+			undo = st.Undo
+		}
+		rows = append(rows, spec.Row{st.Text, strings.Join(st.Objects, ", "), st.Class.String(), undo})
+	}
+	t.Rows = spec.RowsOf(rows...)
+	if len(p.Blockers) > 0 {
+		var blocked []spec.Row
+		for _, b := range p.Blockers {
+			blocked = append(blocked, spec.Row{b.Object, b.Why})
+		}
+		t.More = append(t.More, &spec.Table{
+			Section: "blockers", Columns: spec.Columns("object", "why"), Rows: spec.RowsOf(blocked...),
+		})
+	} else {
+		t.Section = ""
+	}
+	t.Notes = func() []string { return append([]string{"plan: " + p.Title}, p.Notes...) }
+	return t
+}
+
+// showPlan answers --plan: what would be done, and whether it would be allowed.
+func (s *Shell) showPlan(call *spec.Call, p *spec.Plan) (*spec.Table, error) {
+	s.planned = append(s.planned, plannedLine{line: s.lineNumber, objects: p.Objects(), text: call.Line})
+	if len(p.Blockers) > 0 {
+		return planTable(p), blockedError(p)
+	}
+	return planTable(p), nil
+}
+
+// plannedLine is a change that was planned and not made, so that later lines may miss it.
+type plannedLine struct {
+	line    int
+	objects []string
+	text    string
+}
+
+// dependency explains, while only planning, a line that cannot be planned because an earlier change did not happen.
+func (s *Shell) dependency(err error) error {
+	if err == nil || len(s.planned) == 0 || spec.KindOf(err) != spec.NotFound {
+		return err
+	}
+	on := s.planned[len(s.planned)-1]
+	for _, earlier := range s.planned {
+		for _, o := range earlier.objects {
+			if o != "" && strings.Contains(err.Error(), o) {
+				on = earlier
+			}
+		}
+	}
+	fmt.Fprintf(s.stderr, "depends on line %d (%s): %s\n", on.line, render.Escape(on.text), render.Escape(err.Error()))
+	return nil
+}
+
+func blockedError(p *spec.Plan) error {
+	var why []string
+	for _, b := range p.Blockers {
+		why = append(why, b.Object+": "+b.Why)
+	}
+	return &spec.Error{
+		Kind: spec.Refused, Op: p.Title, Err: errors.New(strings.Join(why, "; ")),
+		Hint: "--force turns what blocks it into steps to be confirmed by name",
+	}
+}
+
+// forced turns blockers into steps of class Destroy that only say so.
+func forced(p *spec.Plan) {
+	var steps []spec.Step
+	for _, b := range p.Blockers {
+		steps = append(steps, spec.Step{
+			Text: "accept: " + b.Why, Objects: []string{b.Object}, Class: spec.Destroy,
+			Apply: func(context.Context, spec.Report) error { return nil },
+		})
+	}
+	p.Steps, p.Blockers = append(steps, p.Steps...), nil
+}
+
+// apply confirms a plan, records it, runs its steps and answers their outcomes.
+func (s *Shell) apply(ctx context.Context, call *spec.Call, x extras, p *spec.Plan) (*spec.Table, error) {
+	if len(p.Blockers) > 0 {
+		if !x.Force && !s.flags.force {
+			return nil, blockedError(p)
+		}
+		forced(p)
+	}
+	how, err := s.confirm(p, x)
+	if err != nil {
+		return nil, err
+	}
+	r := &planRun{shell: s, call: call, plan: p, extras: x}
+	if r.audit, err = s.audit.begin(s, call, p, how); err != nil {
+		return nil, err
+	}
+	s.changed = true
+	err = r.run(ctx)
+	err = single(errors.Join(err, r.audit.end(err, r.changed)))
+	if err == nil && p.Answers != nil {
+		return p.Answers(), nil
+	}
+	return r.table(), err
+}
+
+func (r *planRun) run(ctx context.Context) error {
+	held, err := r.shell.holds.take(ctx, r.call, r.plan.Holds)
+	if err == nil {
+		err = r.steps(ctx, r.plan.Steps)
+	}
+	// Putting settings back must not be cut short by the Ctrl-C that ended the steps.
+	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBack)
+	defer cancel()
+	if herr := held.release(back); herr != nil {
+		if err == nil {
+			return herr
+		}
+		fmt.Fprintf(r.shell.stderr, "%s\n", render.Escape(herr.Error()))
+	}
+	return err
+}
+
+// steps runs steps in order and records an outcome for each, also for those that never ran.
+func (r *planRun) steps(ctx context.Context, steps []spec.Step) error {
+	for i, st := range steps {
+		err := ctx.Err()
+		if err == nil {
+			err = r.step(ctx, st)
+		} else {
+			r.note(st, outcomeNotRun, "")
+		}
+		if err != nil {
+			for _, rest := range steps[i+1:] {
+				r.note(rest, outcomeNotRun, "")
+			}
+			return r.verdict(err)
+		}
+	}
+	return nil
+}
+
+// verdict makes a failure after some success a partial one, and says how to go on.
+func (r *planRun) verdict(err error) error {
+	if r.changed == 0 || spec.KindOf(err) == spec.UnknownOutcome || spec.KindOf(err) == spec.PartlyDone {
+		return err
+	}
+	kind := spec.PartlyDone
+	if spec.KindOf(err) == spec.Interrupted {
+		kind = spec.Interrupted
+	}
+	hint := spec.HintOf(err)
+	if hint == "" {
+		hint = "the same line again does what is left: " + r.call.Line
+	}
+	return &spec.Error{Kind: kind, Op: fmt.Sprintf("%d of %d steps done", r.changed, len(r.plan.Steps)), Err: err, Hint: hint}
+}
+
+func (r *planRun) step(ctx context.Context, st spec.Step) error {
+	if st.Expand != nil {
+		return r.expand(ctx, st)
+	}
+	if st.Check != nil {
+		state, err := st.Check(ctx)
+		if err != nil {
+			r.note(st, outcomeFailed, err.Error())
+			return err
+		}
+		switch state.Kind {
+		case spec.Done:
+			r.note(st, outcomeAlready, state.Why)
+			return nil
+		case spec.Blocked:
+			r.note(st, outcomeBlocked, state.Why)
+			return spec.Errorf(spec.Refused, "%s: %s", st.Text, state.Why)
+		case spec.Todo:
+		}
+	}
+	report := r.shell.newReport(st.Text)
+	err := st.Apply(ctx, report)
+	detail := report.end()
+	if spec.KindOf(err) == spec.UnknownOutcome && err != nil && st.Check != nil {
+		detail, err = r.readBack(ctx, st, err)
+	}
+	switch {
+	case err == nil:
+		r.changed++
+		r.note(st, outcomeDone, detail)
+	case spec.KindOf(err) == spec.UnknownOutcome:
+		r.note(st, outcomeUnknown, err.Error())
+	default:
+		r.note(st, outcomeFailed, err.Error())
+	}
+	return err
+}
+
+// readBack asks the cluster what became of a change whose answer never came.
+func (r *planRun) readBack(ctx context.Context, st spec.Step, cause error) (string, error) {
+	fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBack)
+	defer cancel()
+	state, err := st.Check(fresh)
+	switch {
+	case err != nil:
+		return "", &spec.Error{
+			Kind: spec.UnknownOutcome, Op: st.Text, Err: fmt.Errorf("%w; reading the state back: %w", cause, err),
+			Hint: "look before you run it again",
+		}
+	case state.Kind == spec.Done:
+		return "no answer came; read back: it is done", nil
+	}
+	return "", &spec.Error{
+		Kind: spec.UnknownOutcome, Op: st.Text, Err: fmt.Errorf("%w; read back: it had not happened", cause),
+		Hint: "it may still happen: look again before you run it again",
+	}
+}
+
+// expand runs the sub-steps of a step. What goes beyond the step as confirmed is asked again.
+func (r *planRun) expand(ctx context.Context, st spec.Step) error {
+	subs, err := st.Expand(ctx)
+	if err != nil {
+		r.note(st, outcomeFailed, err.Error())
+		return err
+	}
+	allowed := map[string]bool{}
+	for _, o := range st.Objects {
+		allowed[o] = true
+	}
+	beyond := &spec.Plan{Title: st.Text + ": more than was confirmed", Name: r.plan.Name}
+	for _, sub := range subs {
+		outside := sub.Class > st.Class
+		for _, o := range sub.Objects {
+			outside = outside || !allowed[o]
+		}
+		if outside {
+			sub.Class = max(sub.Class, spec.Risky)
+			beyond.Steps = append(beyond.Steps, sub)
+		}
+	}
+	if len(beyond.Steps) > 0 {
+		if _, err := r.shell.confirm(beyond, extras{}); err != nil {
+			r.note(st, outcomeBlocked, err.Error())
+			return err
+		}
+	}
+	return r.steps(ctx, subs)
+}
+
+func (r *planRun) note(st spec.Step, outcome, detail string) {
+	var d any
+	if detail != "" {
+		d = detail
+	}
+	r.rows = append(r.rows, spec.Row{st.Text, strings.Join(st.Objects, ", "), outcome, d})
+}
+
+func (r *planRun) table() *spec.Table {
+	t := &spec.Table{Columns: outcomeColumns, Rows: spec.RowsOf(r.rows...)}
+	if len(r.rows) == 0 {
+		t.Notes = func() []string { return []string{r.plan.Title + ": nothing to do"} }
+	}
+	return t
+}
+
+// digest identifies a plan: the same line on the same state plans the same digest.
+func digest(call *spec.Call, p *spec.Plan) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", call.Cluster, call.Table, call.Line, p.Title)
+	for _, st := range p.Steps {
+		fmt.Fprintf(h, "%s\x00%q\x00%d\x00", st.Text, st.Objects, st.Class)
+	}
+	for _, b := range p.Blockers {
+		fmt.Fprintf(h, "blocker %s\x00%s\x00", b.Object, b.Why)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:16]
+}
