@@ -75,21 +75,21 @@ func programFlags(f *flags) *pflag.FlagSet {
 	set.SetInterspersed(false)
 	set.SortFlags = false
 	set.SetOutput(io.Discard)
-	set.StringVar(&f.config, "config", "", "read this config.ini")
-	set.StringVar(&f.cluster, "cluster", "", "open this cluster: a name from config.ini, or an address")
+	set.StringVar(&f.config, "config", "", "read this config.ini `file`")
+	set.StringVar(&f.cluster, "cluster", "", "open this cluster: a `name` from config.ini, or an address")
 	set.VarP(sourceFlag{&f.sources, false}, "exec", "e", "run this line; may be repeated")
 	set.VarP(sourceFlag{&f.sources, true}, "file", "f", "run the lines of this file, - for standard input; may be repeated")
-	set.StringP("output", "o", "", "format of results: "+strings.Join(formatNames(), " "))
-	set.String("yes", "", "confirm: --yes for risky changes, --yes=NAME for destructive ones")
+	set.StringP("output", "o", "", "`format` of results: "+strings.Join(formatNames(), " "))
+	set.String("yes", "", "confirm: --yes for risky changes, --yes=`NAME` for destructive ones")
 	set.Lookup("yes").NoOptDefVal = yesWithoutName
 	set.BoolVar(&f.force, "force", false, "turn what blocks a plan into steps to be confirmed by name")
 	set.BoolVar(&f.plan, "plan", false, "show what changes would do, and change nothing")
 	set.Bool("read-only", false, "refuse every change")
-	set.String("timeout", "", "how long to wait for one answer on the wire")
-	set.String("wait", "", "how long to wait for what a change caused")
+	set.String("timeout", "", "how long to wait for one answer on the wire, a `duration`")
+	set.String("wait", "", "how long to wait for what a change caused, a `duration`")
 	set.Bool("keep-going", false, "run a script to its end; the first failure is still its exit code")
-	set.StringArrayVar(&f.lets, "let", nil, "define a variable: k=v")
-	set.String("color", "auto", "auto, always or never")
+	set.StringArrayVar(&f.lets, "let", nil, "define a variable: `k=v`")
+	set.String("color", "auto", "`when`: auto, always or never")
 	set.Bool("trace", false, "show every call on the wire on stderr")
 	set.BoolVarP(&f.interactive, "interactive", "i", false, "open the prompt after the lines given, or fail without a terminal")
 	set.BoolVar(&f.version, "version", false, "print the version")
@@ -134,6 +134,7 @@ func Main(p Program) int {
 		fmt.Fprintln(p.Stdout, "shardsh", p.Version)
 		return ExitDone
 	case f.help:
+		set.Lookup("yes").NoOptDefVal = "" // it has no text that could be shown
 		fmt.Fprintf(p.Stdout, "usage: shardsh [flags] [COMMAND ARG…]\n       shardsh sandbox [flags] [NAME…]\n\n"+
 			"Without a command: the prompt on a terminal, else the lines of standard input.\n\n%s\n"+
 			"help (inside) lists the commands; shardsh help COMMAND explains one.\n", set.FlagUsages())
@@ -211,8 +212,8 @@ func (s *Shell) main(ctx context.Context, p Program) error {
 
 // runAsked runs -e and -f in their order, or the command of the arguments.
 func (s *Shell) runAsked(ctx context.Context, stdin io.Reader) error {
-	for i, src := range s.flags.sources {
-		r, name := io.Reader(strings.NewReader(src.text)), fmt.Sprintf("-e %d", i+1)
+	for _, src := range s.flags.sources {
+		r, name := io.Reader(strings.NewReader(src.text)), ""
 		if src.file {
 			name = src.text
 			f, err := openScript(src.text, stdin)
@@ -229,7 +230,7 @@ func (s *Shell) runAsked(ctx context.Context, stdin io.Reader) error {
 	if len(s.flags.command) == 0 {
 		return nil
 	}
-	return s.script(ctx, strings.NewReader(line.QuoteAll(s.flags.command)), "arguments")
+	return s.script(ctx, strings.NewReader(line.QuoteAll(s.flags.command)), "")
 }
 
 func openScript(name string, stdin io.Reader) (io.ReadCloser, error) {

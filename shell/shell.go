@@ -134,7 +134,10 @@ func (s *Shell) script(ctx context.Context, r io.Reader, name string) error {
 		broken := err != nil
 		where := "" // what the scanner says names file and line itself
 		if err == nil && len(cmds) > 0 {
-			where = fmt.Sprintf("%s:%d: %s", name, cmds[0].Line, firstWord(cmds[0]))
+			where = firstWord(cmds[0])
+			if name != "" { // not the text of -e or of the arguments, which everybody sees
+				where = fmt.Sprintf("%s:%d: %s", name, cmds[0].Line, where)
+			}
 			s.lineNumber = cmds[0].Line
 			err = s.run(ctx, cmds)
 		}

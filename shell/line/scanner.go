@@ -20,7 +20,9 @@ type Scanner struct {
 	end   bool // nothing more to read
 }
 
-// NewScanner reads from r; name is what errors call it. A byte order mark is skipped, line ends may be CRLF.
+// NewScanner reads from r; name is what errors call it; without one they do not
+// tell the line either. A byte
+// order mark is skipped, line ends may be CRLF.
 func NewScanner(r io.Reader, name string) *Scanner {
 	return &Scanner{in: bufio.NewReaderSize(r, 64<<10), name: name}
 }
@@ -59,7 +61,9 @@ func (s *Scanner) Next() ([]Command, error) {
 }
 
 func (s *Scanner) at(line int, err *spec.Error) error {
-	err.Op = fmt.Sprintf("%s:%d", s.name, line)
+	if s.name != "" {
+		err.Op = fmt.Sprintf("%s:%d", s.name, line)
+	}
 	return err
 }
 
