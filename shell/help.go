@@ -101,7 +101,14 @@ func helpOne(c *spec.Command) *spec.Table {
 		if f.Name != "" {
 			long = "--" + f.Name
 		}
-		own = append(own, spec.Row{cell(letter), cell(long), f.Kind.String(), cell(f.Default), cell(f.Help)})
+		kind := f.Kind.String()
+		switch {
+		case f.Kind == spec.ArgBool:
+			kind = ""
+		case len(f.Values) > 0:
+			kind = strings.Join(f.Values, "|")
+		}
+		own = append(own, spec.Row{cell(letter), cell(long), cell(kind), cell(f.Default), cell(f.Help)})
 	}
 	for _, e := range c.Examples {
 		examples = append(examples, spec.Row{e.Line, cell(e.Says)})

@@ -154,11 +154,23 @@ func flagError(c *spec.Command, err error) error {
 		}
 	}
 	if _, name, ok := strings.Cut(text, "unknown flag: --"); ok {
-		if near := spec.Suggest(name, long); len(near) > 0 {
+		if near := append(spec.Suggest(name, long), sharePrefix(name, long)...); len(near) > 0 {
 			return usage.WithHint("did you mean --%s?", near[0])
 		}
 	}
 	return usage.WithHint("usage: %s", c.Usage())
+}
+
+// sharePrefix answers the names that begin as word does: who types --partitions means --partition-count.
+func sharePrefix(word string, among []string) []string {
+	const enough = 4
+	var out []string
+	for _, name := range among {
+		if len(word) >= enough && strings.HasPrefix(name, word[:enough]) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // takeExtras moves the flags every command has out of the parsed line.

@@ -20,9 +20,8 @@ type Scanner struct {
 	end   bool // nothing more to read
 }
 
-// NewScanner reads from r; name is what errors call it; without one they do not
-// tell the line either. A byte
-// order mark is skipped, line ends may be CRLF.
+// NewScanner reads from r; name is what errors call it, and without one they do not tell the line either. A byte order
+// mark is skipped, line ends may be CRLF.
 func NewScanner(r io.Reader, name string) *Scanner {
 	return &Scanner{in: bufio.NewReaderSize(r, 64<<10), name: name}
 }

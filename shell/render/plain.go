@@ -198,9 +198,40 @@ func (r *recordWriter) row(sec *section, cells spec.Row) {
 		r.line = append(r.line, r.separator...)
 		start := len(r.line)
 		r.line = r.print.append(r.line, &sec.columns[i], cells[i])
-		text := strings.ReplaceAll(strings.TrimSuffix(string(r.line[start:]), "\n"), "\n", "\n"+indent)
+		text := strings.TrimSuffix(string(r.line[start:]), "\n")
+		if r.w.Terminal && sec.columns[i].Kind == spec.Text && !r.print.plain {
+			text = wrap(text, r.w.Width-len(indent))
+		}
+		text = strings.ReplaceAll(text, "\n", "\n"+indent)
 		_, _ = r.w.out.Write(r.line[:start])
 		_, _ = r.w.out.WriteString(text)
 		_ = r.w.out.WriteByte('\n')
 	}
+}
+
+// narrowText is the width below which text is not wrapped: it would be a column of single words.
+const narrowText = 20
+
+// wrap breaks sentences at blanks into lines of at most room columns. Words longer than that stand alone.
+func wrap(text string, room int) string {
+	if room < narrowText || width(text) <= room || !strings.Contains(text, " ") {
+		return text
+	}
+	var b strings.Builder
+	used := 0
+	for i, word := range strings.Split(text, " ") {
+		w := width(word)
+		switch {
+		case i == 0:
+		case used+1+w > room:
+			b.WriteByte('\n')
+			used = 0
+		default:
+			b.WriteByte(' ')
+			used++
+		}
+		b.WriteString(word)
+		used += w
+	}
+	return b.String()
 }
