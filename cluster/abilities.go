@@ -20,6 +20,7 @@ func Abilities() []Ability {
 	return []Ability{
 		{"tables", "create and drop tables", has[TableAdmin]},
 		{"table settings", "read and change a table's settings", has[TableSettings]},
+		{"examination", "know what is wrong with a cluster beyond its replicas", has[Examiner]},
 		{"node ages", "tell since when a node has been up", has[NodeAges]},
 	}
 }
@@ -47,6 +48,36 @@ type TableSettings interface {
 	// DeleteTableSettings returns the keys that were there and are gone.
 	DeleteTableSettings(ctx context.Context, table string, keys []string) ([]string, error)
 }
+
+// Examiner knows the store's own ways of being unwell.
+type Examiner interface {
+	// Examine reports what Replicas and Nodes do not show: switched off healing, settings that shut clients out.
+	Examine(ctx context.Context) ([]Finding, error)
+	// Remedy answers the command line that helps against a finding of the neutral kinds, "" when there is none.
+	Remedy(f Finding) string
+}
+
+// Finding is one thing that is not as it should be.
+type Finding struct {
+	Kind   FindingKind
+	Object string // the node, table, or setting
+	What   string // what is wrong, in a few words
+	Help   string // the command line that would help
+	// Bad findings make a cluster unhealthy; the others are worth knowing.
+	Bad bool
+}
+
+// FindingKind sorts findings; the neutral ones are found by the shell for every store.
+type FindingKind string
+
+// The neutral kinds.
+const (
+	NodeDown    FindingKind = "node_down"
+	NoLeader    FindingKind = "no_leader"
+	NoWrites    FindingKind = "no_writes"
+	FewReplicas FindingKind = "few_replicas"
+	HeldSetting FindingKind = "held_setting"
+)
 
 // NodeAges tells how long nodes have been up, at one call a node.
 type NodeAges interface {

@@ -98,8 +98,10 @@ type Replica struct {
 
 	// Ballot is the configuration's version (Pegasus), Term in Raft's words.
 	Ballot *int64
-	// Wanted and Have count the partition's replicas.
-	Wanted, Have int
+	// Leads tells that this replica takes the writes: the primary, the leader.
+	Leads bool
+	// Wanted and Have count the partition's replicas; Needed is how many must live for it to take writes.
+	Wanted, Have, Needed int
 }
 
 // Options are what opening a cluster needs besides its address.

@@ -14,6 +14,15 @@ type Env interface {
 	// Open returns the cluster of that name or address: opened once, shared, closed by the shell. "" is a usage
 	// error that says how to choose one.
 	Open(ctx context.Context, name string) (cluster.Driver, error)
+	// Holds lists the settings of a cluster that plans keep at another value, or that a killed shell left so.
+	Holds(name string) ([]Held, error)
+}
+
+// Held is a setting kept at another value (spec.Hold).
+type Held struct {
+	Setting, Was, During string
+	Kept                 bool // on purpose, beyond its plan
+	Active               bool // the shell that took it is still running the plan
 }
 
 // Driver opens the call's own cluster and asks it for T: cluster.Driver itself, an ability, or a system's driver.

@@ -20,11 +20,13 @@ type store struct {
 	cluster.Driver
 	nodes    []cluster.Node
 	replicas []cluster.Replica
+	held     []Held
 	err      error
 	asked    string
 }
 
 func (s *store) Open(context.Context, string) (cluster.Driver, error) { return s, nil }
+func (s *store) Holds(string) ([]Held, error)                         { return s.held, nil }
 func (s *store) Nodes(context.Context) ([]cluster.Node, error)        { return s.nodes, s.err }
 
 func (s *store) Replicas(_ context.Context, table string) iter.Seq2[cluster.Replica, error] {

@@ -166,8 +166,11 @@ func holdsWord(s *Shell) spec.Command {
 			var rows []spec.Row
 			for _, l := range all {
 				state := "left behind"
-				if l.active {
+				switch {
+				case l.active:
 					state = "in force"
+				case l.Kept:
+					state = "kept on purpose"
 				}
 				rows = append(rows, spec.Row{l.Setting, l.Cluster, l.Was, l.During, state, l.Time, l.User, int64(l.PID), l.Line, l.Restore})
 			}

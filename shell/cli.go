@@ -257,7 +257,7 @@ func (s *Shell) openTerminal(ctx context.Context, p Program) error {
 	if s.session.target().sandbox {
 		s.sandbox.start()
 	}
-	s.live.wake = t.Wake
+	s.live.onChange(t.Wake)
 	return s.interactive(ctx)
 }
 
@@ -282,6 +282,10 @@ func newShell(p Program, f flags) (*Shell, error) {
 		conf: conf, flags: f, session: newSession(), version: p.Version, holds: &holds{dir: dir + "/holds"},
 		stdout: p.Stdout, stderr: &lockedWriter{w: p.Stderr},
 		outTerminal: term.IsTerminal(p.Stdout), errTerminal: term.IsTerminal(p.Stderr), mode: "script",
+	}
+	s.holds.own = func(name string) bool {
+		c, ok := conf.Cluster(name)
+		return ok && c.Sandbox && c.Address == ""
 	}
 	s.audit = newAuditLog(dir)
 	s.history = newHistory(dir, int(conf.Shell("history").Int()))

@@ -64,7 +64,7 @@ func (b *bench) withCluster(d *imagined) {
 func (b *bench) completions(text string) []string {
 	b.t.Helper()
 	woken := make(chan struct{}, 16)
-	b.live.wake = func() { woken <- struct{}{} }
+	b.live.onChange(func() { woken <- struct{}{} })
 	a := assistant{b.Shell}
 	for {
 		c := a.Complete(text, len(text))

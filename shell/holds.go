@@ -12,12 +12,16 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"shardsh/commands"
 	"shardsh/commands/spec"
 )
 
 // holds keeps what settings were before a plan changed them, one file each under $STATE/holds. The shell that holds a
 // setting keeps its file locked, so that a file without a lock is what a killed shell left behind.
-type holds struct{ dir string }
+type holds struct {
+	dir string
+	own func(cluster string) bool // tells the clusters of this process's own sandbox
+}
 
 // heldRecord is the content of one file.
 type heldRecord struct {
@@ -31,6 +35,9 @@ type heldRecord struct {
 	During  string    `json:"during"`
 	Restore string    `json:"restore"` // the line that puts it back
 	Line    string    `json:"line"`    // the command it was taken for
+	Kept    bool      `json:"kept"`    // on purpose, beyond its plan
+	// Sandbox is the process whose own sandbox the cluster is: with it the cluster is gone, and the hold means nothing.
+	Sandbox int `json:"sandbox,omitempty"`
 }
 
 // held is a hold that this process has taken.
@@ -55,7 +62,7 @@ func (h *holds) take(ctx context.Context, call *spec.Call, wanted []spec.Hold) (
 		if err != nil {
 			back, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBack)
 			defer cancel()
-			return nil, errors.Join(err, set.release(back))
+			return nil, errors.Join(err, set.release(back, false))
 		}
 	}
 	return set, nil
@@ -71,9 +78,12 @@ func (h *holds) takeOne(ctx context.Context, call *spec.Call, w spec.Hold, n int
 	}
 	record := heldRecord{
 		Time: time.Now().UTC(), User: userName(), PID: os.Getpid(), Cluster: call.Cluster, Setting: w.Setting,
-		Was: was, During: w.During, Restore: w.Restore(was), Line: call.Line,
+		Was: was, During: w.During, Restore: w.Restore(was), Line: call.Line, Kept: w.Keep,
 	}
 	record.Host, _ = os.Hostname()
+	if h.own != nil && h.own(call.Cluster) {
+		record.Sandbox = os.Getpid()
+	}
 	text, err := json.MarshalIndent(record, "", "  ")
 	if err != nil {
 		return nil, err
@@ -94,10 +104,15 @@ func (h *holds) takeOne(ctx context.Context, call *spec.Call, w spec.Hold, n int
 	return one, w.Write(ctx, w.During)
 }
 
-// release puts everything back, last taken first. What cannot be put back keeps its file.
-func (set heldSet) release(ctx context.Context) error {
+// release puts everything back, last taken first. What cannot be put back keeps its file. After a plan that succeeded,
+// what is meant to stay stays.
+func (set heldSet) release(ctx context.Context, succeeded bool) error {
 	var errs []error
 	for _, one := range slices.Backward(set) {
+		if one.hold.Keep && succeeded {
+			one.lock.Unlock()
+			continue
+		}
 		if err := one.hold.Write(ctx, one.was); err != nil {
 			errs = append(errs, &spec.Error{
 				Kind: spec.PartlyDone, Op: fmt.Sprintf("put %s back to %s", one.hold.Setting, one.was), Err: err,
@@ -154,12 +169,47 @@ func (h *holds) list() ([]left, error) {
 		if free {
 			lock.Unlock()
 		}
+		if free && l.Sandbox != 0 && l.Sandbox != os.Getpid() {
+			if err := l.remove(); err != nil {
+				return nil, spec.Errorf(spec.Failed, "forget the hold of a sandbox that is gone: %w", err)
+			}
+			continue
+		}
 		all = append(all, l)
 	}
 	return all, nil
 }
 
+// end forgets the kept holds of a cluster on these settings: a plan has put them right.
+func (h *holds) end(cluster string, settings []string) error {
+	if len(settings) == 0 {
+		return nil
+	}
+	all, err := h.list()
+	for _, l := range all {
+		if l.Cluster == cluster && slices.Contains(settings, l.Setting) && !l.active {
+			err = errors.Join(err, l.remove())
+		}
+	}
+	return err
+}
+
 func (l left) remove() error {
 	os.Remove(l.path + ".lock")
 	return os.Remove(l.path)
+}
+
+// Holds implements commands.Env.
+func (s *Shell) Holds(name string) ([]commands.Held, error) {
+	all, err := s.holds.list()
+	if err != nil {
+		return nil, err
+	}
+	var out []commands.Held
+	for _, l := range all {
+		if l.Cluster == name {
+			out = append(out, commands.Held{Setting: l.Setting, Was: l.Was, During: l.During, Kept: l.Kept, Active: l.active})
+		}
+	}
+	return out, nil
 }

@@ -19,13 +19,13 @@ const liveFresh = 5 * time.Second
 // that are open already, never dialled for, and answered from memory.
 type liveValues struct {
 	shell *Shell
-	wake  func() // redraws the prompt
 
 	ctx    context.Context
 	cancel context.CancelFunc
 	group  sync.WaitGroup
 
 	mu      sync.Mutex
+	wake    func() // redraws the prompt
 	cluster string
 	tables  []string
 	nodes   []string
@@ -39,6 +39,13 @@ func newLiveValues(s *Shell) *liveValues {
 	l := &liveValues{shell: s, wake: func() {}}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	return l
+}
+
+// onChange sets what is called, from any goroutine, when more is known.
+func (l *liveValues) onChange(wake func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wake = wake
 }
 
 // get answers what is known of a kind, and whether more is on its way.
@@ -133,8 +140,9 @@ func (l *liveValues) fetch(name string) bool {
 			l.states = info.State
 		}
 		close(l.idle)
+		wake := l.wake
 		l.mu.Unlock()
-		l.wake()
+		wake()
 	})
 	return true
 }

@@ -158,7 +158,10 @@ func (r *planRun) run(ctx context.Context) error {
 	// Putting settings back must not be cut short by the Ctrl-C that ended the steps.
 	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBack)
 	defer cancel()
-	if herr := held.release(back); herr != nil {
+	if err == nil {
+		err = r.shell.holds.end(r.call.Cluster, r.plan.Ends)
+	}
+	if herr := held.release(back, err == nil); herr != nil {
 		if err == nil {
 			return herr
 		}

@@ -158,18 +158,29 @@ func yieldReplicas(
 	row := cluster.Replica{
 		Table: app.Name, TableID: int64(app.ID), Partition: p.Index, Role: "primary", Endpoint: p.Primary,
 		Alive: p.Primary != "" && alive[p.Primary], TTL: defaultTTL(app), Ballot: &ballot,
-		Wanted: p.MaxReplicas, Have: have, Offset: offset(p.Primary),
+		Wanted: p.MaxReplicas, Have: have, Needed: writeQuorum(p.MaxReplicas), Offset: offset(p.Primary),
+		Leads: p.Primary != "",
 	}
 	if !yield(row, nil) {
 		return false
 	}
 	for _, endpoint := range p.Secondaries {
+		row.Leads = false
 		row.Role, row.Endpoint, row.Alive, row.Offset = "secondary", endpoint, alive[endpoint], offset(endpoint)
 		if !yield(row, nil) {
 			return false
 		}
 	}
 	return true
+}
+
+// writeQuorum is how many replicas must live for a partition to take writes: one of up to two, else a majority
+// (mutation_2pc_min_replica_count's default).
+func writeQuorum(wanted int) int {
+	if wanted <= 2 {
+		return 1
+	}
+	return wanted/2 + 1
 }
 
 // defaultTTL is the table env that gives rows written without a TTL one.

@@ -39,7 +39,8 @@ func TestReplicas(t *testing.T) {
 	row := func(partition int, endpoint string, role cluster.Role, alive bool, have int, offset *int64) cluster.Replica {
 		return cluster.Replica{
 			Table: boxTable, TableID: 2, Partition: partition, Endpoint: endpoint, Role: role, Alive: alive,
-			TTL: &minute, Offset: offset, Ballot: &three, Wanted: 3, Have: have,
+			TTL: &minute, Offset: offset, Ballot: &three, Wanted: 3, Have: have, Needed: 2,
+			Leads: role == "primary" && endpoint != "",
 		}
 	}
 	want := []cluster.Replica{

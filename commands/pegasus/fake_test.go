@@ -11,6 +11,7 @@ import (
 
 	"shardsh/cluster"
 	driver "shardsh/cluster/pegasus"
+	"shardsh/commands"
 	"shardsh/commands/spec"
 )
 
@@ -41,6 +42,8 @@ type fakeRow struct {
 	value string
 	ttl   time.Duration
 }
+
+func (f *fake) Holds(string) ([]commands.Held, error) { return nil, nil }
 
 // Open makes the fake its own Env.
 func (f *fake) Open(context.Context, string) (cluster.Driver, error) {

@@ -12,6 +12,8 @@ type Plan struct {
 	Steps    []Step
 	Blockers []Blocker
 	Holds    []Hold
+	// Ends names settings whose kept holds are over once the plan has succeeded.
+	Ends []string
 	// Notes are warnings worth reading before confirming.
 	Notes []string
 	// Answers, when set, is asked once after the steps succeeded and replaces the table of outcomes: for words
@@ -91,6 +93,9 @@ type Hold struct {
 	Setting string // what people call it: "meta level"
 	During  string // the value while the plan runs
 	Class   Class  // what changing it puts at stake
+	// Keep leaves the setting so when the plan has succeeded, still remembering what it was: until a plan that Ends it,
+	// or `holds restore`.
+	Keep bool
 	Read    func(ctx context.Context) (string, error)
 	Write   func(ctx context.Context, value string) error
 	Restore func(was string) string

@@ -45,8 +45,12 @@ type toy struct {
 }
 
 var toyWords = []Item{
-	{Text: "table_alpha", Help: "first"}, {Text: "table_beta", Help: "second"}, {Text: "tables", Help: "list"},
-	{Text: "'quoted name'", Show: "quoted name"}, {Text: "unique"}, {Text: "--output="},
+	{Text: "table_alpha", Help: "first"},
+	{Text: "table_beta", Help: "second"},
+	{Text: "tables", Help: "list"},
+	{Text: "'quoted name'", Show: "quoted name"},
+	{Text: "unique"},
+	{Text: "--output="},
 }
 
 func (a *toy) Complete(text string, pos int) Completions {
@@ -240,8 +244,10 @@ func stubborn() {
 // hold runs until SIGUSR1.
 func hold() {
 	c := make(chan os.Signal, 1)
-	signal.Notify(c, syscall.SIGUSR1)
+	signal.Notify(c, syscall.SIGUSR1, syscall.SIGCONT)
 	defer signal.Stop(c)
 	fmt.Println("holding")
-	<-c
+	for <-c == syscall.SIGCONT {
+		fmt.Println("the command goes on")
+	}
 }

@@ -52,8 +52,8 @@ func jobControl() int {
 			fmt.Println(err)
 			return 1
 		}
-		_ = unix.Kill(-cmd.Process.Pid, unix.SIGCONT)
 		fmt.Println("job continued")
+		_ = unix.Kill(-cmd.Process.Pid, unix.SIGCONT)
 	}
 }
 
@@ -86,11 +86,11 @@ func TestSuspendDuringACommand(t *testing.T) {
 		t.Errorf("modes while stopped: %+v, before: %+v", now, r.before)
 	}
 	r.send("\r")
-	r.shows("job continued")
+	r.shows("the command goes on")
 	r.send("\x1a")
 	r.until("stopped again", func(v view) bool { return strings.Count(v.raw, "job stopped") == 2 })
 	r.send("\r")
-	r.until("continued again", func(v view) bool { return strings.Count(v.raw, "job continued") == 2 })
+	r.until("continued again", func(v view) bool { return strings.Count(v.raw, "the command goes on") == 2 })
 }
 
 // Stopped from outside, the process cannot restore the terminal; its parent does, and when it goes on it takes it

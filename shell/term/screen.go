@@ -204,10 +204,11 @@ func (s *screen) SetColor(fg, _ prompt.Color, _ bool) {
 	}
 }
 
-// HideCursor begins a drawing.
+// HideCursor begins a drawing, at the start of a row: where a wide character did not fit into the last column the
+// cursor is one column further right than go-prompt thinks.
 func (s *screen) HideCursor() {
 	s.row, s.small = 0, false
-	s.raw("\x1b[?25l")
+	s.raw("\x1b[?25l\r")
 }
 
 // EraseDown clears what is below; right behind the text it is also the place of the hint.

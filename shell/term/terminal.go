@@ -82,8 +82,10 @@ func NewTerminal(o Options) (*Terminal, error) {
 	if !IsTerminal(o.In) || !IsTerminal(o.Out) {
 		return nil, ErrNoTerminal
 	}
-	t := &Terminal{in: o.In, out: o.Out, fd: int(o.In.Fd()), dumb: o.Dumb, max: o.MaxSuggestions, line: newLine(o.Assistant),
-		ready: make(chan struct{}, 1)}
+	t := &Terminal{
+		in: o.In, out: o.Out, fd: int(o.In.Fd()), dumb: o.Dumb, max: o.MaxSuggestions, line: newLine(o.Assistant),
+		ready: make(chan struct{}, 1),
+	}
 	if t.max <= 0 {
 		t.max = DefaultSuggestions
 	}

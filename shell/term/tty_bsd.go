@@ -15,9 +15,6 @@ const (
 	modeUTF8         = 0 // not all of them have it
 )
 
-// discardInput throws away what was typed and not yet read. 1 is FREAD of sys/fcntl.h: the input queue.
-func discardInput(fd int) error { return unix.IoctlSetPointerInt(fd, unix.TIOCFLUSH, 1) }
-
 // waitReadable waits until either descriptor can be read or has ended. It is select and not poll because poll of
 // macOS does not know terminals.
 func waitReadable(fd, wake int, timeout time.Duration) (tty, woken bool) {

@@ -13,9 +13,6 @@ const (
 	modeUTF8         = unix.IUTF8 // the kernel erases whole runes
 )
 
-// discardInput throws away what was typed and not yet read.
-func discardInput(fd int) error { return unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH) }
-
 // waitReadable waits until either descriptor can be read or has ended.
 func waitReadable(fd, wake int, timeout time.Duration) (tty, woken bool) {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(wake), Events: unix.POLLIN}}

@@ -1,0 +1,81 @@
+package pegasus
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"shardsh/cluster"
+)
+
+// Examine reports what keeps a Pegasus from serving or healing although its replicas are there: a meta level that
+// freezes it, a balance that is due, settings that refuse or slow down clients.
+func (d *Driver) Examine(ctx context.Context) ([]cluster.Finding, error) {
+	settings, err := d.ClusterInfo(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []cluster.Finding
+	for _, s := range settings {
+		switch {
+		case s.Key == "meta_function_level" && slices.Contains([]string{"stopped", "blind", "freezed"}, s.Value):
+			found = append(found, cluster.Finding{
+				Kind: "meta_level", Object: "meta level", Bad: true, Help: "confset auto_failover true",
+				What: "it is " + s.Value + ": the meta server moves no primary and adds no replica",
+			})
+		case s.Key == "balance_operation_count" && balanceDue(s.Value):
+			found = append(found, cluster.Finding{
+				Kind: "unbalanced", Object: "balance", What: "replicas could be spread more evenly: " + s.Value,
+				Help: "set_meta_level lively",
+			})
+		}
+	}
+	apps, err := d.Apps(ctx, "available")
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range apps {
+		found = append(found, examineEnvs(a)...)
+	}
+	return found, nil
+}
+
+// balanceDue reads `move_pri=0,copy_pri=0,copy_sec=2,total=2`; -1 means that the meta server has not looked yet.
+func balanceDue(text string) bool {
+	_, total, ok := strings.Cut(text, "total=")
+	return ok && total != "0" && total != "-1"
+}
+
+// restraining are the envs that refuse or slow down clients.
+var restraining = []string{
+	"replica.deny_client_request", "replica.write_throttling", "replica.write_throttling_by_size", "replica.read_throttling",
+	"replica.read_throttling_by_size",
+}
+
+func examineEnvs(a App) []cluster.Finding {
+	var found []cluster.Finding
+	for _, key := range restraining {
+		value := a.Envs[key]
+		if value == "" {
+			continue
+		}
+		found = append(found, cluster.Finding{
+			Kind: "restraint", Object: a.Name, Bad: key == "replica.deny_client_request",
+			What: fmt.Sprintf("clients are restrained: %s = %s", key, value),
+			Help: fmt.Sprintf("del_app_envs --table %s %s", a.Name, key),
+		})
+	}
+	return found
+}
+
+// Remedy names the word that helps.
+func (d *Driver) Remedy(f cluster.Finding) string {
+	switch f.Kind {
+	case cluster.NodeDown:
+		return "offlineendpoint " + f.Object
+	case cluster.NoLeader, cluster.NoWrites, cluster.FewReplicas:
+		return "app " + f.Object + " -d"
+	}
+	return ""
+}
