@@ -19,7 +19,7 @@ func sourceWord(s *Shell) spec.Command {
 		Name: "source", Topic: "shell", Offline: true,
 		Summary: "run the lines of a file",
 		Long:    "Runs a script in this session: it may change the cluster, the table and variables. It stops at the first line that fails.",
-		Args:    []spec.Arg{{Name: "file", Kind: spec.ArgFile}},
+		Args:    []spec.Arg{{Name: "file", Kind: spec.ArgFile, Help: "lines as one would type them"}},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
 			if s.depth >= maxDepth {
 				return nil, spec.Errorf(spec.Usage, "scripts source each other more than %d deep", maxDepth)
@@ -55,7 +55,7 @@ func waitWord(s *Shell) spec.Command {
 			{Name: "within", Kind: spec.ArgDuration, Default: "60s", Help: "give up after this long (exit 7)"},
 			{Name: "until", Required: true, Help: "the expression"},
 		},
-		Args: []spec.Arg{{Name: "command", Kind: spec.ArgLine, Repeated: true}},
+		Args: []spec.Arg{{Name: "command", Kind: spec.ArgLine, Repeated: true, Help: "a word that only reads, with its arguments"}},
 		Examples: []spec.Example{
 			{Line: "wait --until 'all(rows, .is_alive)' showtable TableA", Says: "until every replica is alive"},
 			{Line: "wait --within 5s --until 'count >= 2' ls", Says: "until there are two tables"},

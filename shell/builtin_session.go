@@ -185,7 +185,7 @@ func onOffWord(s *Shell, name, help string) spec.Command {
 		Name: name, Topic: "shell", Offline: true,
 		Summary:  help,
 		Long:     "The same as option " + name + " on|off. Without a value it is switched over.",
-		Args:     []spec.Arg{{Name: "on|off", Optional: true}},
+		Args:     []spec.Arg{{Name: "on|off", Optional: true, Help: "its new value; without one it is switched over"}},
 		Examples: []spec.Example{{Line: name + " on", Says: help}},
 		SeeAlso:  []string{"option"},
 		Query: func(_ context.Context, call *spec.Call) (*spec.Table, error) {

@@ -24,7 +24,7 @@ func watchWord(s *Shell) spec.Command {
 			{Name: "interval", Short: "n", Kind: spec.ArgDuration, Default: "2s", Help: "time between two runs"},
 			{Name: "times", Kind: spec.ArgInt, Default: "0", Help: "stop after so many runs; 0 goes on until Ctrl-C"},
 		},
-		Args:     []spec.Arg{{Name: "command", Kind: spec.ArgLine, Repeated: true}},
+		Args:     []spec.Arg{{Name: "command", Kind: spec.ArgLine, Repeated: true, Help: "a word that only reads, with its arguments"}},
 		Examples: []spec.Example{{Line: "watch -n 1 --times 2 nodes", Says: "the nodes, twice, a second apart"}},
 		SeeAlso:  []string{"wait"},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
@@ -126,7 +126,7 @@ func editWord(s *Shell) spec.Command {
 		Name: "edit", Topic: "shell", Offline: true,
 		Summary: "write lines in $EDITOR and run them",
 		Long:    "Opens the editor on the last line of the history, or on a file. What is saved is run like a script when the editor ends; an empty file runs nothing.",
-		Args:    []spec.Arg{{Name: "file", Kind: spec.ArgFile, Optional: true}},
+		Args:    []spec.Arg{{Name: "file", Kind: spec.ArgFile, Optional: true, Help: "a file to change and run, instead of the last line"}},
 		SeeAlso: []string{"source", "history"},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
 			if s.terminal == nil {

@@ -16,7 +16,7 @@ func completionWord(s *Shell) spec.Command {
 		Name: "completion", Topic: "shell", Offline: true,
 		Summary: "write the completion script for the system's shell",
 		Long:    "bash: shardsh completion bash > /etc/bash_completion.d/shardsh. It completes the program's flags, the commands and their flags.",
-		Args:    []spec.Arg{{Name: "shell", Kind: spec.ArgEnum, Values: []string{"bash", "zsh", "fish"}}},
+		Args:    []spec.Arg{{Name: "shell", Kind: spec.ArgEnum, Values: []string{"bash", "zsh", "fish"}, Help: "for which shell"}},
 		Examples: []spec.Example{
 			{Line: "completion bash --output plain", Says: "the script for bash"},
 		},

@@ -15,7 +15,7 @@ func helpWord(s *Shell) spec.Command {
 		Name: "help", Topic: "shell", Offline: true,
 		Summary: "list the commands, or explain one",
 		Long:    "Without a name, the words of the current store. The current cluster's word comes first where several stores share a name.",
-		Args:    []spec.Arg{{Name: "command", Kind: spec.ArgCommand, Optional: true, Repeated: true}},
+		Args:    []spec.Arg{{Name: "command", Kind: spec.ArgCommand, Optional: true, Repeated: true, Help: "a word, of one or two parts"}},
 		Flags:   []spec.Flag{{Name: "all", Short: "a", Kind: spec.ArgBool, Help: "the words of every store"}},
 		Examples: []spec.Example{
 			{Line: "help", Says: "the words one can use now"},

@@ -144,8 +144,8 @@ func (s *Shell) apply(ctx context.Context, call *spec.Call, x extras, p *spec.Pl
 	s.changed = true
 	err = r.run(ctx)
 	err = single(errors.Join(err, r.audit.end(err, r.changed)))
-	if err == nil && p.Answers != nil {
-		return p.Answers(), nil
+	if p.Answers != nil && (err == nil || spec.KindOf(err) == spec.AnsweredNo) {
+		return p.Answers(), err
 	}
 	return r.table(), err
 }

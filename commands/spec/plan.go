@@ -16,8 +16,8 @@ type Plan struct {
 	Ends []string
 	// Notes are warnings worth reading before confirming.
 	Notes []string
-	// Answers, when set, is asked once after the steps succeeded and replaces the table of outcomes: for words
-	// whose answer is data (the new value of `incr`).
+	// Answers, when set, is asked once after the steps succeeded, or one of them ended in AnsweredNo, and replaces the
+	// table of outcomes: for words whose answer is data (the new value of `incr`).
 	Answers func() *Table
 }
 
@@ -95,7 +95,7 @@ type Hold struct {
 	Class   Class  // what changing it puts at stake
 	// Keep leaves the setting so when the plan has succeeded, still remembering what it was: until a plan that Ends it,
 	// or `holds restore`.
-	Keep bool
+	Keep    bool
 	Read    func(ctx context.Context) (string, error)
 	Write   func(ctx context.Context, value string) error
 	Restore func(was string) string
