@@ -1,14 +1,18 @@
 package shell
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
 	"shardsh/commands/spec"
 	"shardsh/shell/line"
 	"shardsh/shell/render"
+	"shardsh/shell/term"
 )
 
 // maxDepth bounds source inside source.
@@ -20,6 +24,9 @@ func sourceWord(s *Shell) spec.Command {
 		Summary: "run the lines of a file",
 		Long:    "Runs a script in this session: it may change the cluster, the table and variables. It stops at the first line that fails.",
 		Args:    []spec.Arg{{Name: "file", Kind: spec.ArgFile, Help: "lines as one would type them"}},
+		Flags: []spec.Flag{
+			{Name: "step", Kind: spec.ArgBool, Help: "show each line and ask before it runs; needs a terminal, and goes on after a failure"},
+		},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
 			if s.depth >= maxDepth {
 				return nil, spec.Errorf(spec.Usage, "scripts source each other more than %d deep", maxDepth)
@@ -31,9 +38,30 @@ func sourceWord(s *Shell) spec.Command {
 			defer f.Close()
 			s.depth++
 			defer func() { s.depth-- }()
+			if call.Bool("step") {
+				return nil, s.step(ctx, f)
+			}
 			return nil, s.script(ctx, f, call.Arg(0))
 		},
 	}
+}
+
+// step runs the lines of a file one by one, each after it was agreed to at the terminal.
+func (s *Shell) step(ctx context.Context, file io.Reader) error {
+	if s.terminal == nil {
+		return spec.Errorf(spec.Usage, "source --step needs a terminal")
+	}
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, line.Limit)
+	before := s.reader
+	defer func() { s.reader = before }()
+	s.reader = term.NewStepper(func() (string, error) {
+		if !lines.Scan() {
+			return "", errors.Join(lines.Err(), io.EOF)
+		}
+		return lines.Text(), nil
+	}, before)
+	return errors.Join(s.loop(ctx), lines.Err())
 }
 
 // How often wait asks again.

@@ -71,6 +71,11 @@ func (s *Shell) width() int {
 // interactive reads lines at the terminal until the exit word or Ctrl-D.
 func (s *Shell) interactive(ctx context.Context) error {
 	s.banner()
+	return s.loop(ctx)
+}
+
+// loop runs the lines of the reader, going on after one that fails, until the exit word or the end.
+func (s *Shell) loop(ctx context.Context) error {
 	var pending string
 	for ctx.Err() == nil {
 		prompt := term.Prompt{Text: s.prompt(), Color: s.promptColor(), Continuation: pending != ""}

@@ -198,3 +198,29 @@ func TestPromptHistoryIsSharedAndSearched(t *testing.T) {
 	second.keys("history marker\r")
 	second.see("let marker found")
 }
+
+func TestPromptStepsThroughAScript(t *testing.T) {
+	book := t.TempDir() + "/book"
+	if err := os.WriteFile(book, []byte("# a comment\nlet a first\nlet b 'second\nhalf'\nnosuch\nlet c third\nlet d never\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := openConsole(t, 40, 120)
+	c.prompts(1)
+	c.keys("source --step " + book + "\r")
+	for _, step := range []struct{ shows, answer string }{
+		{"let a first", "y\r"}, {"let b 'second", "\r"}, {"half'", "\r"}, {"nosuch", "\r"}, {"let c third", "s\r"}, {"let d never", "q\r"},
+	} {
+		c.until(step.shows, func(s string) bool {
+			return strings.Contains(s, step.shows+"\n") && strings.HasSuffix(s, "[q]uit:")
+		})
+		c.keys(step.answer)
+	}
+	c.prompts(2)
+	c.keys("let\r")
+	s := c.see(`second\nhalf`)
+	for name, want := range map[string]bool{"| a    | first": true, "| c ": false, "| d ": false, "unknown command \"nosuch\"": true} {
+		if strings.Contains(s, name) != want {
+			t.Errorf("%q on the screen: %t\n%s", name, !want, s)
+		}
+	}
+}
