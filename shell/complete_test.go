@@ -44,7 +44,7 @@ func (d *imagined) Tables(ctx context.Context) ([]cluster.Table, error) {
 	}
 	var all []cluster.Table
 	for _, n := range d.tables {
-		all = append(all, cluster.Table{Name: n})
+		all = append(all, cluster.Table{Name: n, Partitions: 4})
 	}
 	return all, nil
 }
@@ -84,8 +84,11 @@ func (b *bench) completions(text string) []string {
 }
 
 func TestCompletionOfWordsFlagsAndValues(t *testing.T) {
-	b := newBench(t)
+	part := query("part")
+	part.Args = []spec.Arg{{Name: "partition", Kind: spec.ArgPartition}}
+	b := newBench(t, part)
 	b.withCluster(&imagined{tables: []string{"TableA", "TableB", "demo"}, nodes: []string{"10.0.0.1:34801"}})
+	b.session.table = "demo"
 	for text, want := range map[string][]string{
 		"sou":                 {"source"},
 		"help exi":            {"exit-codes", "exit"},
@@ -93,6 +96,7 @@ func TestCompletionOfWordsFlagsAndValues(t *testing.T) {
 		"holds ":              {"restore"},
 		"use Ta":              {"TableA", "TableB"},
 		"sandbox kill 10":     {"10.0.0.1:34801"},
+		"part ":               {"0", "1", "2", "3"},
 		"option output js":    {"json", "jsonl"},
 		"option trace o":      {"on", "off"},
 		"clusters --output y": {"yaml"},

@@ -3,6 +3,7 @@ package shell
 import (
 	"context"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type liveValues struct {
 	wake    func() // redraws the prompt
 	cluster string
 	tables  []string
+	counts  map[string]int // partitions of each table
 	nodes   []string
 	states  []string // what the prompt shows: "freezed"
 	fetched time.Time
@@ -57,16 +59,32 @@ func (l *liveValues) get(kind spec.ArgKind) (values []string, pending bool) {
 	if time.Since(l.fetched) > liveFresh {
 		pending = l.fetch(name)
 	}
-	if kind == spec.ArgTable {
+	switch kind {
+	case spec.ArgTable:
 		return l.tables, pending
+	case spec.ArgPartition:
+		_, table := l.shell.session.where()
+		return numbersBelow(min(l.counts[table], mostPartitions)), pending
 	}
 	return l.nodes, pending
+}
+
+// mostPartitions bounds how many numbers are offered.
+const mostPartitions = 256
+
+func numbersBelow(n int) []string {
+	var all []string
+	for i := range n {
+		all = append(all, strconv.Itoa(i))
+	}
+	return all
 }
 
 // aim forgets what belongs to another cluster. The caller holds mu.
 func (l *liveValues) aim(name string) {
 	if l.cluster != name {
 		l.cluster, l.tables, l.nodes, l.states, l.fetched = name, nil, nil, nil, time.Time{}
+		l.counts = nil
 	}
 }
 
@@ -114,12 +132,14 @@ func (l *liveValues) fetch(name string) bool {
 		ctx, cancel := context.WithTimeout(l.ctx, liveBudget)
 		defer cancel()
 		var tables, nodes []string
+		counts := map[string]int{}
 		found, err := driver.Tables(ctx)
 		for _, t := range found {
 			if t.DB != "" {
 				t.Name = t.DB + "/" + t.Name
 			}
 			tables = append(tables, t.Name)
+			counts[t.Name] = t.Partitions
 		}
 		all, nerr := driver.Nodes(ctx)
 		for _, n := range all {
@@ -131,7 +151,7 @@ func (l *liveValues) fetch(name string) bool {
 		l.busy = false
 		l.fetched = time.Now() // a failure is not tried again at every key
 		if l.cluster == name && err == nil {
-			l.tables = tables
+			l.tables, l.counts = tables, counts
 		}
 		if l.cluster == name && nerr == nil {
 			l.nodes = nodes

@@ -321,6 +321,10 @@ func checkCall(c *spec.Command, p parsed) error {
 func validate(kind spec.ArgKind, values []string, name, value string) error {
 	var err error
 	switch kind {
+	case spec.ArgPartition:
+		if n, e := strconv.ParseInt(value, 10, 32); e != nil || n < -1 {
+			err = fmt.Errorf("%s: %q is no partition; they count from 0", name, value)
+		}
 	case spec.ArgInt:
 		if _, e := strconv.ParseInt(value, 10, 64); e != nil {
 			err = fmt.Errorf("%s: %q is not a whole number", name, value)

@@ -95,6 +95,7 @@ const (
 	ArgMillis                  // a bare number of milliseconds, as the stores' own shells take it, or Go's syntax
 	ArgEnum                    // one of Values
 	ArgTable                   // the name of a table
+	ArgPartition               // the number of a partition of the table in use
 	ArgEndpoint                // host:port of a node
 	ArgCluster                 // the name of a configured cluster, or an address
 	ArgSetting                 // the name of a setting of the table or cluster
@@ -152,7 +153,7 @@ func (f Flag) usage() string {
 
 var argKindNames = map[ArgKind]string{
 	ArgText: "text", ArgBytes: "bytes", ArgInt: "n", ArgBool: "true|false", ArgDuration: "duration", ArgMillis: "ms",
-	ArgEnum: "word", ArgTable: "table", ArgEndpoint: "host:port", ArgCluster: "cluster", ArgSetting: "setting",
+	ArgEnum: "word", ArgTable: "table", ArgPartition: "partition", ArgEndpoint: "host:port", ArgCluster: "cluster", ArgSetting: "setting",
 	ArgPair: "k=v,…", ArgFile: "file", ArgCommand: "command", ArgLine: "command…",
 }
 
