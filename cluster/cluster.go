@@ -110,8 +110,8 @@ type Options struct {
 	Name string
 	// Timeout bounds one call on the wire; read at every call, because `option timeout` changes it.
 	Timeout func() time.Duration
-	// Trace, when not nil, is told of every call after it ended. It must not block.
-	Trace func(Trace)
+	// Trace, when not nil, is told of every call after it ended, with the context of whoever asked. It must not block.
+	Trace func(context.Context, Trace)
 	// Settings are the cluster's own options of config.ini ([cluster.NAME]), secrets already resolved.
 	Settings map[string]string
 }

@@ -184,3 +184,14 @@ func TestPromptShowsTheStateOfTheCluster(t *testing.T) {
 		t.Fatalf("%q", got)
 	}
 }
+
+// TestBackgroundIsNotTraced: what completion asks by itself is not shown between the lines.
+func TestBackgroundIsNotTraced(t *testing.T) {
+	b := newBench(t)
+	b.tracing.Store(true)
+	b.trace(context.WithValue(t.Context(), unseen{}, true), cluster.Trace{Method: "quiet"})
+	b.trace(t.Context(), cluster.Trace{Method: "loud"})
+	if text := b.err.String(); strings.Contains(text, "quiet") || !strings.Contains(text, "loud") {
+		t.Errorf("%q", text)
+	}
+}

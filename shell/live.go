@@ -129,7 +129,7 @@ func (l *liveValues) fetch(name string) bool {
 	}
 	l.busy, l.idle = true, make(chan struct{})
 	l.group.Go(func() {
-		ctx, cancel := context.WithTimeout(l.ctx, liveBudget)
+		ctx, cancel := context.WithTimeout(context.WithValue(l.ctx, unseen{}, true), liveBudget)
 		defer cancel()
 		var tables, nodes []string
 		counts := map[string]int{}

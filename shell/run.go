@@ -225,9 +225,12 @@ func plural(n int64, word string) string {
 	return word + "s"
 }
 
+// unseen marks the context of what the shell does by itself: nobody asked for it, so it is not traced.
+type unseen struct{}
+
 // trace prints one call on the wire, when tracing is on.
-func (s *Shell) trace(t cluster.Trace) {
-	if s.tracing.Load() {
+func (s *Shell) trace(ctx context.Context, t cluster.Trace) {
+	if s.tracing.Load() && ctx.Value(unseen{}) == nil {
 		fmt.Fprintf(s.stderr, "trace %s %s %.1fms %s\n", t.Peer, t.Method, float64(t.Took.Microseconds())/1000, render.Escape(t.Code))
 	}
 }

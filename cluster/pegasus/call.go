@@ -29,8 +29,23 @@ func (e *rejectedError) Error() string { return e.endpoint + ": " + e.code }
 // errKerberos ends a connection to a server that waits for an authentication we cannot give.
 var errKerberos = errors.New("this cluster demands Kerberos, which shardsh does not speak yet")
 
+// callTimeout is the key of a context's own timeout per call.
+type callTimeout struct{}
+
+// WithCallTimeout makes every single call under the context wait that long for its answer, instead of what the options
+// say. 0 leaves it to them.
+func WithCallTimeout(ctx context.Context, each time.Duration) context.Context {
+	if each <= 0 {
+		return ctx
+	}
+	return context.WithValue(ctx, callTimeout{}, each)
+}
+
 // bound gives a context the timeout of one call on the wire.
 func (d *Driver) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if each, ok := ctx.Value(callTimeout{}).(time.Duration); ok {
+		return context.WithTimeout(ctx, each)
+	}
 	return context.WithTimeout(ctx, d.timeout())
 }
 
@@ -57,7 +72,7 @@ func call[Q, A any](
 		case code != nil:
 			name = code(result)
 		}
-		d.options.Trace(cluster.Trace{Peer: endpoint, Method: rpc.Name, Took: time.Since(start), Code: name})
+		d.options.Trace(ctx, cluster.Trace{Peer: endpoint, Method: rpc.Name, Took: time.Since(start), Code: name})
 	}
 	return err
 }

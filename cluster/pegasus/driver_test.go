@@ -157,7 +157,7 @@ func TestCallsAreTraced(t *testing.T) {
 	var lines []cluster.Trace
 	d := openWith(t, cluster.Options{
 		Timeout: func() time.Duration { return 5 * time.Second },
-		Trace: func(line cluster.Trace) {
+		Trace: func(_ context.Context, line cluster.Trace) {
 			mu.Lock()
 			defer mu.Unlock()
 			lines = append(lines, line)
