@@ -44,6 +44,29 @@ func TestRisk(t *testing.T) {
 	}
 }
 
+// TestLossesAreBounded: of many sets of nodes the worst few are listed, and all are counted.
+func TestLossesAreBounded(t *testing.T) {
+	var r Risk
+	for p := range 600 {
+		a, b := fmt.Sprintf("n%03d", p%300), fmt.Sprintf("n%03d", 300+p%300)
+		r.Add(Copies{Table: "T", Partition: p, Needed: 2, Live: []string{b, a, "m"}})
+	}
+	r.Add(Copies{Table: "T", Partition: 600, Needed: 2, Live: []string{"n007", "m", "n307"}})
+	r.Finish()
+	if r.Survives != 1 || r.Sets != 900 || len(r.Losses) != MostLosses {
+		t.Fatalf("survives %d, %d of %d sets", r.Survives, len(r.Losses), r.Sets)
+	}
+	want := []Loss{
+		{Nodes: []string{"m", "n007"}, Partitions: []string{"T/7", "T/307", "T/600"}, Count: 3},
+		{Nodes: []string{"m", "n307"}, Partitions: []string{"T/7", "T/307", "T/600"}, Count: 3},
+		{Nodes: []string{"n007", "n307"}, Partitions: []string{"T/7", "T/307", "T/600"}, Count: 3},
+		{Nodes: []string{"m", "n000"}, Partitions: []string{"T/0", "T/300"}, Count: 2},
+	}
+	if diff := cmp.Diff(want, r.Losses[:4]); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestRiskAgainstTheDefinition tries every set of failing nodes on small random clusters.
 func TestRiskAgainstTheDefinition(t *testing.T) {
 	const seed = 20180824
@@ -66,6 +89,9 @@ func TestRiskAgainstTheDefinition(t *testing.T) {
 			t.Fatalf("round %d of seed %d: %+v answers %d, want %d", round, seed, all, got.Survives, want)
 		}
 		for _, l := range got.Losses {
+			if len(got.Losses) != got.Sets {
+				t.Fatalf("round %d of seed %d: %d of %d sets", round, seed, len(got.Losses), got.Sets)
+			}
 			if broken := brokenBy(all, l.Nodes); len(broken) != l.Count {
 				t.Fatalf("round %d of seed %d: %v breaks %v, not %d", round, seed, l.Nodes, broken, l.Count)
 			}

@@ -77,12 +77,23 @@ type ScanOptions struct {
 	HashKey, SortKey, Value Filter
 	NoValue                 bool
 	MaxRows                 int64 // stop after so many; 0 for no limit
+	// Range bounds the sort keys. It needs an exact HashKey that is not empty.
+	Range *SortRange
+}
+
+// SortRange is a range of sort keys under one hash key.
+type SortRange struct {
+	Start, Stop   []byte // an empty Stop means to the end
+	AfterStart    bool   // Start itself is left out
+	IncludingStop bool   // Stop itself is in; an empty Stop is the end either way
 }
 
 // ScanRow is a row of a scan. Its bytes belong to whoever pulled it.
 type ScanRow struct {
 	Hash, Sort, Value []byte
 	Partition         int
+	AppID             int32
+	Server            string        // that answered it
 	TTL               time.Duration // what was left when the row arrived; 0 for none
 	Expires           time.Time     // zero for none
 }

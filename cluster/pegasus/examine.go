@@ -31,6 +31,7 @@ func (d *Driver) Examine(ctx context.Context) ([]cluster.Finding, error) {
 			})
 		}
 	}
+	found = append(found, d.examineBlackList(ctx)...)
 	apps, err := d.Apps(ctx, "available")
 	if err != nil {
 		return nil, err
@@ -39,6 +40,21 @@ func (d *Driver) Examine(ctx context.Context) ([]cluster.Finding, error) {
 		found = append(found, examineEnvs(a)...)
 	}
 	return found, nil
+}
+
+// examineBlackList names nodes that were drained and not taken back. A meta server that does not know the list has none.
+func (d *Driver) examineBlackList(ctx context.Context) []cluster.Finding {
+	black, err := d.BlackList(ctx)
+	if err != nil {
+		return nil
+	}
+	var found []cluster.Finding
+	for _, node := range black {
+		found = append(found, cluster.Finding{
+			Kind: "out_of_service", Object: node, What: "no replicas are placed on it", Help: "recoverendpoint " + node,
+		})
+	}
+	return found
 }
 
 // balanceDue reads `move_pri=0,copy_pri=0,copy_sec=2,total=2`; -1 means that the meta server has not looked yet.

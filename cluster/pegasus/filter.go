@@ -45,7 +45,7 @@ func newScanPlan(op, table string, o ScanOptions) (*scanPlan, error) {
 	p.sortType, ok[1] = filterType(o.SortKey)
 	_, ok[2] = filterType(o.Value)
 	if ok != [3]bool{true, true, true} {
-		return nil, p.usage("a filter is anywhere, prefix, postfix or exact")
+		return nil, p.usage(errNoFilter.Error())
 	}
 	p.hashBytes, p.sortBytes = o.HashKey.Pattern, o.SortKey.Pattern
 	p.checkSort = o.SortKey.Type == "exact"
@@ -56,10 +56,13 @@ func newScanPlan(op, table string, o ScanOptions) (*scanPlan, error) {
 		}
 		p.checkValue = o.Value.match
 	}
-	if o.HashKey.Type == "exact" {
+	switch {
+	case o.HashKey.Type == "exact":
 		if err := p.narrow(); err != nil {
 			return nil, err
 		}
+	case o.Range != nil:
+		return nil, p.usage("a range of sort keys needs an exact hash key")
 	}
 	p.clientSide = p.checkHash || p.checkSort || p.needsValue
 	if o.MaxRows > 0 && o.MaxRows < int64(p.batch) && !p.clientSide {
@@ -67,6 +70,8 @@ func newScanPlan(op, table string, o ScanOptions) (*scanPlan, error) {
 	}
 	return p, nil
 }
+
+var errNoFilter = errors.New("a filter is anywhere, prefix, postfix or exact")
 
 func (p *scanPlan) usage(why string) error {
 	return &spec.Error{Kind: spec.Usage, Op: p.op, Err: errors.New(why)}
@@ -84,6 +89,9 @@ func (p *scanPlan) narrow() error {
 	if len(hash) == 0 {
 		// Rows without a hash key lie in the partition of their sort key: all partitions, keys that start with 00 00.
 		p.stop = []byte{0, 1}
+		if p.options.Range != nil {
+			return p.usage("a range of sort keys needs a hash key")
+		}
 		return nil
 	}
 	h := wire.Hash(hash, nil)
@@ -94,6 +102,39 @@ func (p *scanPlan) narrow() error {
 			return err
 		}
 		p.stop = wire.Successor(p.start)
+	}
+	if r := p.options.Range; r != nil {
+		return p.cut(r)
+	}
+	return nil
+}
+
+// cut bounds the range further by sort keys. Both ends are made to fit "start inclusive, stop exclusive": the key that
+// comes right after another one is that key with a zero byte behind it.
+func (p *scanPlan) cut(r *SortRange) error {
+	hash := p.options.HashKey.Pattern
+	start, err := fullKey(p.op, hash, r.Start)
+	if err != nil {
+		return err
+	}
+	if r.AfterStart {
+		start = append(start, 0)
+	}
+	if bytes.Compare(start, p.start) > 0 {
+		p.start = start
+	}
+	if len(r.Stop) == 0 {
+		return nil
+	}
+	stop, err := fullKey(p.op, hash, r.Stop)
+	if err != nil {
+		return err
+	}
+	if r.IncludingStop {
+		stop = append(stop, 0)
+	}
+	if bytes.Compare(stop, p.stop) < 0 {
+		p.stop = stop
 	}
 	return nil
 }
@@ -142,6 +183,9 @@ func (p *scanPlan) partitions(r *route) ([]int, error) {
 		return nil, p.usage("table " + p.table + " has no such partition")
 	}
 	var list []int
+	if bytes.Compare(p.start, p.stop) >= 0 {
+		return nil, nil // a server would answer an empty range as if there were more
+	}
 	for i := range n {
 		switch {
 		case p.options.Partition >= 0 && i != p.options.Partition:

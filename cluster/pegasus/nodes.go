@@ -155,7 +155,7 @@ func (d *Driver) RemoteCommand(ctx context.Context, endpoint, command string, ar
 	ctx, cancel := d.bound(ctx)
 	defer cancel()
 	rpc := wire.CallCommand
-	rpc.Change = !slices.Contains(readingCommands, command)
+	rpc.Change = !CommandReads(command, args)
 	if args == nil {
 		args = []string{}
 	}

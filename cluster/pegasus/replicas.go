@@ -38,9 +38,9 @@ func (d *Driver) Replicas(ctx context.Context, table string) iter.Seq2[cluster.R
 			yield(cluster.Replica{}, err)
 			return
 		}
-		var decrees map[replicaKey]int64
+		var known decrees
 		if table == "" {
-			decrees = d.decrees(ctx, living(alive))
+			known = d.decrees(ctx, living(alive))
 		}
 		for result := range d.resolveAll(ctx, apps) {
 			if table == "" && dropped(result.err) {
@@ -50,11 +50,11 @@ func (d *Driver) Replicas(ctx context.Context, table string) iter.Seq2[cluster.R
 				yield(cluster.Replica{}, result.err)
 				return
 			}
-			if decrees == nil {
-				decrees = d.decrees(ctx, holders(result.parts, alive))
+			if known == nil {
+				known = d.decrees(ctx, holders(result.parts, alive))
 			}
 			for i := range result.parts.Partitions {
-				if !yieldReplicas(&result.app, &result.parts.Partitions[i], alive, decrees, yield) {
+				if !yieldReplicas(&result.app, &result.parts.Partitions[i], alive, known, yield) {
 					return
 				}
 			}
@@ -138,10 +138,11 @@ func (d *Driver) resolveAll(ctx context.Context, apps []App) iter.Seq[resolved] 
 }
 
 func yieldReplicas(
-	app *App, p *Partition, alive map[string]bool, decrees map[replicaKey]int64, yield func(cluster.Replica, error) bool,
+	app *App, p *Partition, alive map[string]bool, known decrees, yield func(cluster.Replica, error) bool,
 ) bool {
+	gpid := wire.GPID{App: app.ID, Partition: int32(p.Index)}
 	offset := func(endpoint string) *int64 {
-		decree, ok := decrees[replicaKey{wire.GPID{App: app.ID, Partition: int32(p.Index)}, endpoint}]
+		decree, ok := known[endpoint][gpid]
 		if !ok && p.LastCommitted > 0 {
 			decree, ok = p.LastCommitted, true
 		}

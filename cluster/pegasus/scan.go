@@ -105,7 +105,7 @@ func (s *scanner) row(kv *wire.KeyValue, now time.Time, server string) (row Scan
 	if !s.plan.keep(sort, kv.Value) {
 		return ScanRow{}, false, nil
 	}
-	row = ScanRow{Hash: hash, Sort: sort, Value: kv.Value, Partition: s.index}
+	row = ScanRow{Hash: hash, Sort: sort, Value: kv.Value, Partition: s.index, AppID: s.appID, Server: server}
 	if s.plan.noValue {
 		row.Value = nil
 	}

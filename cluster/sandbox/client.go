@@ -34,7 +34,7 @@ func (c *Client) Path() string { return c.path }
 
 // Open starts a cluster unless it is open, and returns the address for the store's driver.
 func (c *Client) Open(ctx context.Context, name string) (address string, err error) {
-	a, err := c.call(ctx, "open sandbox cluster "+name, request{opOpen, name})
+	a, err := c.call(ctx, "open sandbox cluster "+name, request{Op: opOpen, Name: name})
 	return a.Address, err
 }
 
@@ -47,12 +47,12 @@ func (c *Client) List(ctx context.Context) ([]NodeStatus, error) {
 // Kill kills a node as kill -9 would. It is named by its endpoint, or by an end of it that no other node shares
 // (".32"). What is answered is the node after it.
 func (c *Client) Kill(ctx context.Context, node string) (NodeStatus, error) {
-	return c.steer(ctx, "kill", request{opKill, node})
+	return c.steer(ctx, "kill", request{Op: opKill, Name: node})
 }
 
 // Start starts a dead node again, named as in Kill.
 func (c *Client) Start(ctx context.Context, node string) (NodeStatus, error) {
-	return c.steer(ctx, "start", request{opStart, node})
+	return c.steer(ctx, "start", request{Op: opStart, Name: node})
 }
 
 func (c *Client) steer(ctx context.Context, verb string, r request) (NodeStatus, error) {

@@ -56,7 +56,9 @@ func Launch(ctx context.Context, options LaunchOptions) (*Client, error) {
 	case <-ch.ready:
 		return &Client{path: path, child: ch}, nil
 	case <-ch.dead:
-		return nil, ch.obituary()
+		err := ch.obituary()
+		_ = ch.close() // it is dead: nothing but its directory is left
+		return nil, err
 	case <-ctx.Done():
 		return nil, errors.Join(launchError(context.Cause(ctx)), ch.close())
 	}
@@ -79,11 +81,26 @@ func controlPath(stateDir string) (path string, tidy func() error, err error) {
 			return path, func() error { return nil }, err
 		}
 	}
-	dir, err := os.MkdirTemp("", "shardsh-")
+	sweepControl()
+	dir, err := os.MkdirTemp("", controlPattern)
 	if err != nil {
 		return "", nil, err
 	}
 	return filepath.Join(dir, "control.sock"), func() error { return os.RemoveAll(dir) }, nil
+}
+
+// controlPattern names the directories of control sockets that have no other place.
+const controlPattern = "shardsh-control-*"
+
+// sweepControl removes those that killed shells left. Their sandboxes took the sockets with them, so they are empty;
+// a young one may be waiting for its socket.
+func sweepControl() {
+	left, _ := filepath.Glob(filepath.Join(os.TempDir(), controlPattern))
+	for _, dir := range left {
+		if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > time.Minute {
+			_ = os.Remove(dir)
+		}
+	}
 }
 
 // child is a launched sandbox.

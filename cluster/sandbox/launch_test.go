@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -110,6 +111,8 @@ func TestLaunch(t *testing.T) {
 }
 
 func TestLaunchOfWhatDies(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
 	for name, c := range map[string]struct {
 		options LaunchOptions
 		says    string
@@ -126,6 +129,36 @@ func TestLaunchOfWhatDies(t *testing.T) {
 	cancel()
 	if _, err := Launch(ctx, launching(roleSandbox, "")); err != nil && spec.KindOf(err) != spec.Interrupted {
 		t.Errorf("interrupted: %v", err)
+	} else if err == nil {
+		t.Error("interrupted before it began, and launched")
+	}
+	if left, err := filepath.Glob(filepath.Join(temp, controlPattern)); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// The directory of a control socket whose shell was killed goes away when the next shell launches.
+func TestSweepControl(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	var dirs [3]string // old and empty, old and in use, young
+	for i := range dirs {
+		var err error
+		if dirs[i], err = os.MkdirTemp("", controlPattern); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dirs[1], "control.sock"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-time.Hour)
+	if err := errors.Join(os.Chtimes(dirs[0], old, old), os.Chtimes(dirs[1], old, old)); err != nil {
+		t.Fatal(err)
+	}
+	sweepControl()
+	for i, dir := range dirs {
+		if _, err := os.Stat(dir); (err == nil) != (i > 0) {
+			t.Errorf("directory %d: %v", i, err)
+		}
 	}
 }
 

@@ -20,7 +20,12 @@ import (
 type Network struct {
 	prefix string       // "127.0.7", or "" for 127.0.0.1 and free ports
 	lock   *flock.Flock // nil where there is nothing to hold
+	guard  net.Listener // holds the network where others look for their locks elsewhere; nil as lock
 }
+
+// guardAt is the address of a network that is held as long as the network is: its nodes may all be dead at a moment,
+// and their ports free.
+const guardAt = ".254:34600"
 
 // TakeNetwork takes the first free N from first on, or exactly forced ("127.0.77") when it is not empty.
 func TakeNetwork(first int, forced string) (*Network, error) {
@@ -55,7 +60,11 @@ func lockNetwork(dir, prefix string) (*Network, error) {
 	if !bindable(prefix) {
 		return &Network{}, lock.Close()
 	}
-	return &Network{prefix: prefix, lock: lock}, nil
+	guard, err := net.Listen("tcp4", prefix+guardAt)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return &Network{prefix: prefix, lock: lock, guard: guard}, nil
 }
 
 func forceNetwork(prefix string) (*Network, error) {
@@ -66,7 +75,11 @@ func forceNetwork(prefix string) (*Network, error) {
 	if !bindable(prefix) {
 		return nil, spec.Errorf(spec.Usage, "addresses of %s.x cannot be bound on this machine", prefix)
 	}
-	return &Network{prefix: prefix}, nil
+	guard, err := net.Listen("tcp4", prefix+guardAt)
+	if err != nil {
+		return nil, fmt.Errorf("take the loopback network %s: %w", prefix, err)
+	}
+	return &Network{prefix: prefix, guard: guard}, nil
 }
 
 // shift returns a forced network moved by some places, so that several clusters get neighbours.
@@ -111,8 +124,12 @@ func (n *Network) number() int {
 
 // Close gives the network back.
 func (n *Network) Close() error {
-	if n.lock == nil {
-		return nil
+	var errs []error
+	if n.guard != nil {
+		errs = append(errs, n.guard.Close())
 	}
-	return n.lock.Close()
+	if n.lock != nil {
+		errs = append(errs, n.lock.Close())
+	}
+	return errors.Join(errs...)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 
 	"shardsh/commands/spec"
 )
@@ -24,16 +25,31 @@ const (
 	opKill     = "kill"  // name: a node
 	opStart    = "start" // name: a node
 	opShutdown = "shutdown"
+
+	opStop      = "stop"      // name: a node
+	opPause     = "pause"     // name: a node
+	opSlow      = "slow"      // name: a node, duration
+	opLose      = "lose"      // name: a node
+	opPartition = "partition" // name, other: two nodes
+	opHeal      = "heal"      // cluster
+	opThrottle  = "throttle"  // cluster, count: writes per second
+	opPoints    = "points"    // cluster
+	opBreak     = "break"     // cluster, name: a point, count: calls
 )
 
 type request struct {
-	Op   string `json:"op"`
-	Name string `json:"name,omitempty"`
+	Op       string        `json:"op"`
+	Name     string        `json:"name,omitempty"`
+	Other    string        `json:"other,omitempty"`
+	Cluster  string        `json:"cluster,omitempty"`
+	Count    int           `json:"count,omitempty"`
+	Duration time.Duration `json:"duration,omitempty"` // nanoseconds
 }
 
 type answer struct {
 	Address string       `json:"address,omitempty"` // open
-	Nodes   []NodeStatus `json:"nodes,omitempty"`   // list; kill and start: the node meant
+	Nodes   []NodeStatus `json:"nodes,omitempty"`   // list; what is done to a node: the node meant
+	Points  []Point      `json:"points,omitempty"`  // points
 	PID     int          `json:"pid,omitempty"`     // ping
 	Error   *wireError   `json:"error,omitempty"`
 }

@@ -43,7 +43,8 @@ type Config struct {
 	Log func(format string, args ...any)
 }
 
-// ClusterServer is a running cluster. Its methods may be called from any goroutine.
+// ClusterServer is a running cluster. Its methods may be called from any goroutine. What else may be done to it is in
+// faults.go, in interfaces that it may have.
 type ClusterServer interface {
 	// Address is what a driver opens: what config.ini would hold for the cluster.
 	Address() string
@@ -52,7 +53,8 @@ type ClusterServer interface {
 	// Kill ends a node as kill -9 would, and returns when it is dead. What the cluster makes of it comes later. The
 	// node is named by its endpoint. A node that is dead already is Refused.
 	Kill(ctx context.Context, endpoint string) error
-	// Start starts a dead node again and returns when it answers. A node that runs is Refused.
+	// Start starts a dead node again and returns when it answers, or lets a paused one go on. A node that runs is
+	// Refused.
 	Start(ctx context.Context, endpoint string) error
 	// Close stops the cluster and waits for all of it. Data stays where it is.
 	Close() error
@@ -64,15 +66,17 @@ type NodeStatus struct {
 	System   string `json:"system"`
 	Role     string `json:"role"` // the store's own word: "meta-server"
 	Endpoint string `json:"endpoint"`
-	State    string `json:"state"`  // Alive or Dead
-	PID      int    `json:"pid"`    // 0 while dead
-	Timers   int    `json:"timers"` // what the store's timers are divided by
+	State    string `json:"state"`            // Alive, Paused or Dead
+	PID      int    `json:"pid"`              // 0 while dead
+	Timers   int    `json:"timers"`           // what the store's timers are divided by
+	Faults   string `json:"faults,omitempty"` // what else is wrong with it: "slow 50ms, cut off 127.0.1.32:34801"
 }
 
 // What a node's State may be.
 const (
-	Alive = "alive"
-	Dead  = "dead"
+	Alive  = "alive"
+	Paused = "paused"
+	Dead   = "dead"
 )
 
 // Clusters lists the clusters of the kinds, in order.

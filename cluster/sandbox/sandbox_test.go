@@ -78,7 +78,12 @@ func (f *fakeCluster) Close() error { return nil }
 // serveFake serves fakes until the test ends.
 func serveFake(t *testing.T, config ServeConfig) Serving {
 	t.Helper()
-	config.Kinds = []Kind{fakeKind()}
+	return serveKind(t, fakeKind(), config)
+}
+
+func serveKind(t *testing.T, kind Kind, config ServeConfig) Serving {
+	t.Helper()
+	config.Kinds = []Kind{kind}
 	ctx, stop := context.WithCancel(context.Background())
 	ready, done := make(chan Serving, 1), make(chan error, 1)
 	config.Ready = func(s Serving) { ready <- s }

@@ -198,10 +198,10 @@ func (s *server) answer(req request) (answer, error) {
 	case opStart:
 		return s.steer(req.Name, ClusterServer.Start)
 	}
-	return answer{}, spec.Errorf(spec.Usage, "the sandbox has no operation %q", req.Op)
+	return s.fault(req)
 }
 
-// steer kills or starts the node a person means.
+// steer does something to the node a person means.
 func (s *server) steer(name string, do func(ClusterServer, context.Context, string) error) (answer, error) {
 	node, err := MatchNode(s.nodes(), name)
 	if err != nil {

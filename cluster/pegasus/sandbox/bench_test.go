@@ -11,14 +11,7 @@ import (
 
 // benchCluster starts a cluster of one table and answers its partitions.
 func benchCluster(b *testing.B) []wire.Partition {
-	network, err := sandbox.TakeNetwork(1, "")
-	if err != nil {
-		b.Fatal(err)
-	}
-	c, err := startCluster(b.Context(), sandbox.Config{Name: "onebox", Dir: b.TempDir(), Net: network}, replicaServers)
-	if err != nil {
-		b.Fatal(err)
-	}
+	c, network := runOn(b, sandbox.Config{Name: "onebox", Dir: b.TempDir()})
 	b.Cleanup(func() {
 		c.Close()
 		network.Close()

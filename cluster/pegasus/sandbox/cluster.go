@@ -6,16 +6,19 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"shardsh/cluster/sandbox"
-	"shardsh/commands/spec"
+	"shardsh/cluster/sandbox/engine"
 )
 
 // Where servers listen: the hosts on the cluster's network, and Pegasus's usual ports.
 const (
 	metaHost, metaPort         = 1, 34601
+	metaServers                = 2
 	firstReplicaHost, nodePort = 31, 34801
 	replicaServers             = 3
 )
@@ -25,23 +28,43 @@ const (
 	replicaRole = "replica-server"
 )
 
-// cluster is a running cluster. Its servers come and go; their directories and addresses stay.
+// cluster is a running cluster. Its servers come and go; their directories and addresses stay. What Pegasus keeps in
+// ZooKeeper, the state of its meta servers and who of them leads, is the cluster's own: steer.go and election.go.
 type cluster struct {
-	name   string
-	dir    string
-	log    func(format string, args ...any)
-	metaAt string
-	nodeAt []string // by nodeID
+	name    string
+	dir     string
+	log     func(format string, args ...any)
+	metaAt  string   // of the first meta server, which leads at first
+	metaAts []string // of all
+	nodeAt  []string // by nodeID
+	gates   map[string]*gate
+	store   *engine.Store
+	closing chan struct{}
+	tasks   sync.WaitGroup // elections that are due
 
-	steer sync.Mutex // one change of what runs at a time
+	steer   sync.Mutex // one change of what runs at a time
+	closed  bool
+	term    int       // grows with everything that makes a due election void
+	session time.Time // when the session of the last leader ends
+
 	mu    sync.Mutex
-	boss  *metaServer      // nil while dead
+	boss  *metaServer      // the leading one, paused or not; nil while there is none
+	metas []*metaProcess   // as metaAts; nil while dead
 	nodes []*replicaServer // by nodeID; nil while dead
+
+	netMu sync.Mutex
+	cut   map[cable]bool
 }
 
 var (
 	_ sandbox.ClusterServer = (*cluster)(nil)
-	_ network               = (*cluster)(nil)
+	_ sandbox.Stopper       = (*cluster)(nil)
+	_ sandbox.Pauser        = (*cluster)(nil)
+	_ sandbox.Slower        = (*cluster)(nil)
+	_ sandbox.Partitioner   = (*cluster)(nil)
+	_ sandbox.Loser         = (*cluster)(nil)
+	_ sandbox.Throttler     = (*cluster)(nil)
+	_ sandbox.Breaker       = (*cluster)(nil)
 )
 
 // start starts a cluster in config.Dir, with its first content if it never had any.
@@ -50,34 +73,68 @@ func start(ctx context.Context, config sandbox.Config) (sandbox.ClusterServer, e
 }
 
 func startCluster(ctx context.Context, config sandbox.Config, replicas int) (*cluster, error) {
-	c := &cluster{name: config.Name, dir: config.Dir, log: config.Log, nodes: make([]*replicaServer, replicas)}
+	c := &cluster{
+		name: config.Name, dir: config.Dir, log: config.Log, gates: map[string]*gate{}, closing: make(chan struct{}),
+		metas: make([]*metaProcess, metaServers), nodes: make([]*replicaServer, replicas), cut: map[cable]bool{},
+	}
 	if c.log == nil {
 		c.log = func(string, ...any) {}
 	}
-	var err error
-	if c.metaAt, err = config.Net.Address(metaHost, metaPort); err != nil {
+	if err := c.place(config.Net); err != nil {
 		return nil, err
 	}
-	for i := range replicas {
-		at, err := config.Net.Address(firstReplicaHost+i, nodePort)
-		if err != nil {
-			return nil, err
-		}
-		c.nodeAt = append(c.nodeAt, at)
-	}
-	for i := range c.nodes {
-		if err := c.startNode(nodeID(i)); err != nil {
-			return nil, errors.Join(err, c.Close())
-		}
-	}
-	if err := c.startMeta(); err != nil {
+	if err := c.startAll(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
-	}
-	if err := c.fill(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("make the first content: %w", err), c.Close())
 	}
 	c.settle(ctx)
 	return c, nil
+}
+
+// place gives every server its address and its gate.
+func (c *cluster) place(network *sandbox.Network) error {
+	metas, nodes := newPoints("meta", (&metaServer{}).methods()), newPoints("node", (&replicaServer{}).methods())
+	for i := range c.metas {
+		at, err := network.Address(metaHost+i, metaPort)
+		if err != nil {
+			return err
+		}
+		c.metaAts = append(c.metaAts, at)
+		c.gates[at] = newGate(metas)
+	}
+	for i := range c.nodes {
+		at, err := network.Address(firstReplicaHost+i, nodePort)
+		if err != nil {
+			return err
+		}
+		c.nodeAt = append(c.nodeAt, at)
+		c.gates[at] = newGate(nodes)
+	}
+	c.metaAt = c.metaAts[0]
+	return nil
+}
+
+func (c *cluster) startAll(ctx context.Context) (err error) {
+	for i := range c.nodes {
+		if err := c.startNode(nodeID(i)); err != nil {
+			return err
+		}
+	}
+	for i := range c.metas {
+		if err := c.startProcess(i); err != nil {
+			return err
+		}
+	}
+	if c.store, err = openStore(filepath.Join(c.dir, "meta"), c.log); err != nil {
+		return err
+	}
+	if err := c.elect(); err != nil {
+		return err
+	}
+	c.touch()
+	if err := c.fill(ctx); err != nil {
+		return fmt.Errorf("make the first content: %w", err)
+	}
+	return nil
 }
 
 // settleTime bounds the wait for primaries at a start.
@@ -99,47 +156,36 @@ func (c *cluster) settle(ctx context.Context) {
 }
 
 func (c *cluster) startNode(id nodeID) error {
-	s, err := startReplicaServer(id, c.nodeAt[id], filepath.Join(c.dir, fmt.Sprintf("replica%d", id+1)), c, c.log)
+	at := c.nodeAt[id]
+	s, err := startReplicaServer(id, at, c.nodeDir(id), view{c, at}, c.log)
 	if err != nil {
 		return err
 	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.lose() // until touch finds out who hears it
 	c.nodes[id] = s
-	boss := c.boss
-	c.mu.Unlock()
-	if boss != nil {
-		boss.back(id)
-	}
 	return nil
 }
 
-func (c *cluster) startMeta() error {
-	running := map[nodeID]bool{}
-	c.mu.Lock()
-	for i, s := range c.nodes {
-		running[nodeID(i)] = s != nil
-	}
-	c.mu.Unlock()
-	m, err := startMetaServer(c.name, c.metaAt, filepath.Join(c.dir, "meta"), c, running, c.log)
-	if err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.boss = m
-	return nil
+func (c *cluster) nodeDir(id nodeID) string {
+	return filepath.Join(c.dir, fmt.Sprintf("replica%d", id+1))
 }
 
-// meta, node and address make the cluster the network of its servers.
-func (c *cluster) meta() (metaLink, error) {
+func (c *cluster) servers() []*replicaServer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.boss == nil {
-		return nil, errDead
-	}
-	return c.boss, nil
+	return slices.Clone(c.nodes)
 }
 
+// leader is the leading meta server, nil when there is none.
+func (c *cluster) leader() *metaServer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.boss
+}
+
+// node is a link to a server that runs, whoever can reach it.
 func (c *cluster) node(id nodeID) (nodeLink, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -156,14 +202,19 @@ func (c *cluster) address(id nodeID) string {
 	return c.nodeAt[id]
 }
 
-// Address is the list of meta servers.
-func (c *cluster) Address() string { return c.metaAt }
+func (c *cluster) gate(endpoint string) *gate { return c.gates[endpoint] }
 
-// Nodes lists the meta server and the replica servers.
+// Address is the list of meta servers.
+func (c *cluster) Address() string { return strings.Join(c.metaAts, ",") }
+
+// Nodes lists the meta servers and the replica servers.
 func (c *cluster) Nodes() []sandbox.NodeStatus {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	all := []sandbox.NodeStatus{c.status(metaRole, c.metaAt, c.boss != nil)}
+	var all []sandbox.NodeStatus
+	for i, p := range c.metas {
+		all = append(all, c.status(metaRole, c.metaAts[i], p != nil))
+	}
 	for i, s := range c.nodes {
 		all = append(all, c.status(replicaRole, c.nodeAt[i], s != nil))
 	}
@@ -173,91 +224,60 @@ func (c *cluster) Nodes() []sandbox.NodeStatus {
 func (c *cluster) status(role, endpoint string, runs bool) sandbox.NodeStatus {
 	n := sandbox.NodeStatus{
 		Cluster: c.name, System: Kind().System, Role: role, Endpoint: endpoint, State: sandbox.Dead, Timers: timers,
+		Faults: c.faults(endpoint),
 	}
 	if runs {
 		n.State, n.PID = sandbox.Alive, os.Getpid()
 	}
+	if c.gate(endpoint).paused() {
+		n.State = sandbox.Paused
+	}
 	return n
 }
 
-// find answers which server has an endpoint: noNode is the meta server.
-func (c *cluster) find(endpoint string) (id nodeID, err error) {
-	if endpoint == c.metaAt {
-		return noNode, nil
+// faults says in words what was done to a server and holds.
+func (c *cluster) faults(endpoint string) string {
+	var all []string
+	g := c.gate(endpoint)
+	if by := g.delay(); by > 0 {
+		all = append(all, "slow "+by.String())
 	}
-	for i, at := range c.nodeAt {
-		if at == endpoint {
-			return nodeID(i), nil
+	if rate := g.writes.bound(); rate > 0 {
+		all = append(all, fmt.Sprintf("throttled to %g writes/s", rate))
+	}
+	c.netMu.Lock()
+	defer c.netMu.Unlock()
+	for other := range c.gates {
+		if c.cut[cableOf(endpoint, other)] {
+			all = append(all, "cut off "+other)
 		}
 	}
-	return 0, spec.Errorf(spec.NotFound, "no node of %s listens on %s", c.name, endpoint)
+	slices.Sort(all)
+	return strings.Join(all, ", ")
 }
 
-// Kill kills a server; for a replica server the meta server's grace period begins.
-func (c *cluster) Kill(_ context.Context, endpoint string) error {
-	c.steer.Lock()
-	defer c.steer.Unlock()
-	id, err := c.find(endpoint)
-	if err != nil {
-		return err
-	}
-	kill, err := c.take(id)
-	if err != nil {
-		return err
-	}
-	return kill()
-}
-
-// take takes a server off the network and answers how to end it.
-func (c *cluster) take(id nodeID) (kill func() error, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if id == noNode {
-		if c.boss == nil {
-			return nil, spec.Errorf(spec.Refused, "%s is dead already", c.metaAt)
-		}
-		kill, c.boss = c.boss.kill, nil
-		return kill, nil
-	}
-	if c.nodes[id] == nil {
-		return nil, spec.Errorf(spec.Refused, "%s is dead already", c.nodeAt[id])
-	}
-	kill, c.nodes[id] = c.nodes[id].kill, nil
-	if boss := c.boss; boss != nil {
-		boss.missed(id)
-	}
-	return kill, nil
-}
-
-// Start starts a dead server again.
-func (c *cluster) Start(_ context.Context, endpoint string) error {
-	c.steer.Lock()
-	defer c.steer.Unlock()
-	id, err := c.find(endpoint)
-	if err != nil {
-		return err
-	}
-	c.mu.Lock()
-	runs := id == noNode && c.boss != nil || id != noNode && c.nodes[id] != nil
-	c.mu.Unlock()
-	switch {
-	case runs:
-		return spec.Errorf(spec.Refused, "%s is running", endpoint)
-	case id == noNode:
-		return c.startMeta()
-	}
-	return c.startNode(id)
-}
-
-// Close ends all servers, the meta server first so that it replaces nobody.
+// Close ends all servers, once, the meta servers first so that they replace nobody.
 func (c *cluster) Close() error {
+	c.steer.Lock()
+	again := c.closed
+	c.closed = true
+	c.term++
+	c.steer.Unlock()
+	if again {
+		return nil
+	}
+	close(c.closing)
+	c.tasks.Wait()
 	c.steer.Lock()
 	defer c.steer.Unlock()
 	var errs []error
-	for id := noNode; int(id) < len(c.nodes); id++ {
-		if kill, err := c.take(id); err == nil {
-			errs = append(errs, kill())
+	for _, endpoint := range slices.Concat(c.metaAts, c.nodeAt) {
+		if end, err := c.take(endpoint); err == nil {
+			errs = append(errs, end())
 		}
+	}
+	if c.store != nil {
+		errs = append(errs, c.store.Close())
 	}
 	return errors.Join(errs...)
 }

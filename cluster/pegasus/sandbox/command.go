@@ -21,6 +21,13 @@ func commonCommands(started time.Time) []command {
 		{"server-info", "", "what this server is and since when it runs", func([]string) string {
 			return fmt.Sprintf("Pegasus Server 2.5.0 (shardsh sandbox, not a store) Release, Started at %s", started.Format(time.DateTime))
 		}},
+		{"flush-log", "", "have everything logged so far written; the sandbox keeps nothing back", func([]string) string {
+			return "Flush done."
+		}},
+		{"config-dump", "", "the configuration that differs from Pegasus's", func([]string) string {
+			return fmt.Sprintf("[sandbox]\ntimers_divided_by = %d\ngrace_milliseconds = %d\nlease_milliseconds = %d\nzookeeper_session_milliseconds = %d\n",
+				timers, graceTime.Milliseconds(), leaseTime.Milliseconds(), sessionTime.Milliseconds())
+		}},
 	}
 }
 
@@ -53,12 +60,13 @@ func runCommand(commands []command, q *wire.Command) string {
 }
 
 func (s *replicaServer) callCommand(_ *inbound, q *wire.Command, out *string) string {
-	*out = runCommand(commonCommands(s.started), q)
+	*out = runCommand(slices.Concat(commonCommands(s.started), counterCommands(s.counters), s.settingCommands()), q)
 	return ""
 }
 
 func (m *metaServer) callCommand(_ *inbound, q *wire.Command, out *string) string {
-	*out = runCommand(commonCommands(m.started), q)
+	own := append(m.settingCommands(), m.blackListCommand())
+	*out = runCommand(slices.Concat(commonCommands(m.started), counterCommands(m.counters), own), q)
 	return ""
 }
 

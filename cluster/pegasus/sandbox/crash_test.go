@@ -81,11 +81,11 @@ func TestAcknowledgedRowsSurviveKill(t *testing.T) {
 		var acked [writers]int
 		var wrote sync.WaitGroup
 		for i := range writers {
-			u := newUser(t, &cluster{metaAt: p.address})
+			u := newUser(t, &cluster{metaAts: []string{p.address}})
 			config := u.healthy("demo")
 			wrote.Go(func() { acked[i] = u.writeUntilDeath(config, fmt.Sprint("hash", i)) })
 		}
-		killer := newUser(t, &cluster{metaAt: p.address})
+		killer := newUser(t, &cluster{metaAts: []string{p.address}})
 		for range 200 { // meanwhile the writers write as well
 			if err := killer.put("demo", "killer", "s", "v", 0); err != nil {
 				t.Fatal(err)
@@ -94,7 +94,7 @@ func TestAcknowledgedRowsSurviveKill(t *testing.T) {
 		p.kill()
 		wrote.Wait()
 		p = startProcess(t, dir)
-		u := newUser(t, &cluster{metaAt: p.address})
+		u := newUser(t, &cluster{metaAts: []string{p.address}})
 		for i, n := range acked {
 			if n == 0 {
 				t.Fatal("a writer got no row acknowledged")

@@ -21,6 +21,8 @@ func (s *replicaServer) methods() map[string]method {
 		wire.MultiPut.Name:         s.multiPut(),
 		wire.MultiRemove.Name:      s.multiRemove(),
 		wire.Incr.Name:             s.incr(),
+		wire.CheckAndSet.Name:      s.checkAndSet(),
+		wire.CheckAndMutate.Name:   s.checkAndMutate(),
 		wire.Get.Name:              on(&wire.Get, s.get),
 		wire.TTL.Name:              on(&wire.TTL, s.ttl),
 		wire.MultiGet.Name:         on(&wire.MultiGet, s.multiGet),
@@ -46,6 +48,22 @@ func (s *replicaServer) read(in *inbound, do func(r *replica, a *app) error) (co
 	a, code := r.readable(in.req.Backup)
 	if code != "" {
 		return code
+	}
+	if s.settings.denyClient.Load() {
+		return codeSilence
+	}
+	v := r.limits.reads(a, in)
+	r.stats.verdict(v, statReadDelayed, statReadRejected)
+	if in.c.l.rest(v.after); v.code != "" {
+		return v.code
+	}
+	r.stats.call(in.req.Name)
+	charge := in.charge
+	in.charge = func(bytes int) {
+		r.stats.add(statReadUnits, units(bytes))
+		if charge != nil {
+			charge(bytes)
+		}
 	}
 	if err := do(r, a); err != nil {
 		s.log("%s of %s on %s: %v", in.req.Name, r.pid, s.address, err)
@@ -149,6 +167,21 @@ func change[Q, A any](s *replicaServer, rpc *wire.RPC[Q, A], reads bool,
 			in.reject(code)
 			return
 		}
+		v := r.limits.writes(a, in)
+		r.stats.verdict(v, statWriteDelayed, statWriteRejected)
+		switch {
+		case v.code == codeSilence || s.settings.denyClient.Load():
+			in.done(nil)
+			return
+		case v.code != "":
+			in.c.l.later(v.after, func() { in.reject(v.code) })
+			return
+		case !in.c.l.gate.writes.take(1):
+			in.reject(wire.CodeBusy)
+			return
+		}
+		r.stats.call(in.req.Name)
+		r.stats.add(statWriteUnits, units(in.size))
 		w := &write{size: in.size, reads: reads, apply: prepare(r, a, q, out)}
 		w.answer = func(code string) {
 			if code != "" {
@@ -157,9 +190,11 @@ func change[Q, A any](s *replicaServer, rpc *wire.RPC[Q, A], reads bool,
 			}
 			in.done(rpc.AppendReply(nil, in.req.Seq, out))
 		}
-		if !p.enqueue(task{write: w}) {
-			in.reject(wire.CodeBusy)
-		}
+		in.c.l.later(v.after, func() {
+			if !p.enqueue(task{write: w}) {
+				in.reject(wire.CodeBusy)
+			}
+		})
 	}}
 }
 
@@ -169,7 +204,7 @@ func (s *replicaServer) writable(pid wire.GPID) (r *replica, a *app, p *primary,
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.status != wire.ReplicaPrimary || r.loop == nil {
+	if r.status != wire.ReplicaPrimary || r.loop == nil || s.alone() {
 		return nil, nil, nil, wire.CodeInvalidState
 	}
 	return r, r.app, r.loop, ""
@@ -277,7 +312,8 @@ func (r *replica) increment(q *wire.IncrRequest, out *wire.IncrResponse) (expire
 	}
 	old := int64(0)
 	if data := dataOf(value); len(data) > 0 {
-		if old, err = strconv.ParseInt(string(data), 10, 64); err != nil {
+		var ok bool
+		if old, ok = parseInt(data); !ok {
 			out.Error = wire.StatusInvalidArgument
 			return 0, nil
 		}

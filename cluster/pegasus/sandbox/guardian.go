@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -28,8 +29,12 @@ func (m *metaServer) guard() {
 		case <-m.kicked:
 		case <-tick.C:
 		}
-		m.bury(time.Now())
-		m.cure()
+		m.rounds.Lock()
+		if !m.net.gate(m.address).paused() {
+			m.bury(time.Now())
+			m.cure()
+		}
+		m.rounds.Unlock()
 	}
 }
 
@@ -75,7 +80,7 @@ func (m *metaServer) bury(now time.Time) {
 func (m *metaServer) cure() {
 	for _, pid := range m.partitions() {
 		m.mu.Lock()
-		a, g, level := m.apps[pid.App], m.groups[pid], m.level
+		a, g, level := m.apps[pid.App], m.groups[pid], m.levelNow()
 		m.mu.Unlock()
 		select {
 		case <-m.stop:
@@ -108,6 +113,9 @@ func (m *metaServer) partitions() []wire.GPID {
 }
 
 func (m *metaServer) cureGroup(a *app, g group) {
+	if m.carryOut(g) {
+		return
+	}
 	switch {
 	case g.Ballot == 0:
 		m.found(a, g)
@@ -127,18 +135,19 @@ func (m *metaServer) isAlive(id nodeID) bool {
 	return m.alive[id]
 }
 
-// found gives a new partition its first replicas, spread over the nodes by its index.
+// found gives a new partition its first replicas, spread over the nodes by its index. They are told first, so that
+// clients who see the group find them there.
 func (m *metaServer) found(a *app, g group) {
 	var alive []nodeID
 	for _, id := range m.nodes {
-		if m.isAlive(id) {
+		if _, err := m.net.node(id); err == nil && m.isAlive(id) {
 			alive = append(alive, id)
 		}
 	}
 	if len(alive) == 0 {
 		return
 	}
-	m.change(g, func(g *group) {
+	place := func(g *group) {
 		for i := range min(a.Replicas, len(alive)) {
 			id := alive[(int(g.PID.Partition)+i)%len(alive)]
 			if i == 0 {
@@ -148,7 +157,12 @@ func (m *metaServer) found(a *app, g group) {
 				g.Ballot++ // Pegasus adds them one by one
 			}
 		}
-	})
+	}
+	next := g.clone()
+	next.Ballot++
+	place(&next)
+	m.push(a, g, next)
+	m.change(g, place)
 }
 
 // promote gives a group without a primary a new one: the secondary that is furthest, or when there is none the node
@@ -171,8 +185,10 @@ func (m *metaServer) promote(a *app, g group) {
 	}
 	if best == noNode && len(g.Secondaries) == 0 && len(g.LastDrops) > 0 {
 		if last := g.LastDrops[len(g.LastDrops)-1]; m.isAlive(last) {
-			if _, err := m.net.node(last); err == nil {
-				best = last
+			if n, err := m.net.node(last); err == nil {
+				if has, err := n.report(g.PID); err == nil && has.At != incomplete { // else its data is lost
+					best, bestAt = last, has.At
+				}
 			}
 		}
 	}
@@ -194,8 +210,13 @@ func (m *metaServer) curePrimary(a *app, g group) {
 		return // killed, and in its grace period
 	}
 	has, err := n.report(g.PID)
+	if errors.Is(err, errStale) { // it has lost the replica since
+		m.change(g, func(g *group) { g.drop(g.Primary) })
+		m.kick()
+		return
+	}
 	if err != nil || has.Ballot < g.Ballot {
-		// It was started again since, or never heard of the group: it gets a new ballot, and its secondaries with it.
+		// It was started again since: it gets a new ballot, and its secondaries with it.
 		m.change(g, func(*group) {})
 		return
 	}
@@ -206,10 +227,13 @@ func (m *metaServer) curePrimary(a *app, g group) {
 			return
 		}
 	}
-	if 1+len(g.Secondaries) < g.Max {
+	switch have := 1 + len(g.Secondaries); {
+	case have < g.Max:
 		if id := m.candidate(g); id != noNode {
 			_ = n.addLearner(g.PID, g.Ballot, id)
 		}
+	case have > g.Max:
+		m.trim(g)
 	}
 }
 
@@ -233,12 +257,12 @@ func (m *metaServer) candidate(g group) nodeID {
 	defer m.mu.Unlock()
 	for i := len(g.LastDrops) - 1; i >= 0; i-- {
 		id := g.LastDrops[i]
-		if _, missed := m.gone[id]; m.alive[id] && !missed && !g.has(id) {
+		if _, missed := m.gone[id]; m.alive[id] && !missed && !g.has(id) && !m.black[id] {
 			return id
 		}
 	}
 	for _, id := range g.LastDrops {
-		if since, dead := m.died[id]; dead && time.Since(since) < assignDelay {
+		if since, dead := m.died[id]; dead && time.Since(since) < m.dropoutDelay() {
 			return noNode
 		}
 	}
@@ -250,7 +274,7 @@ func (m *metaServer) candidate(g group) nodeID {
 	}
 	best := noNode
 	for _, id := range m.nodes {
-		if _, missed := m.gone[id]; m.alive[id] && !missed && !g.has(id) && (best == noNode || load[id] < load[best]) {
+		if _, missed := m.gone[id]; m.alive[id] && !missed && !g.has(id) && !m.black[id] && (best == noNode || load[id] < load[best]) {
 			best = id
 		}
 	}
@@ -324,7 +348,7 @@ func (m *metaServer) learned(pid wire.GPID, ballot int64, primary, node nodeID, 
 // reconfigure changes a group as its primary asks.
 func (m *metaServer) reconfigure(pid wire.GPID, ballot int64, primary nodeID, how func(*group)) (group, error) {
 	m.mu.Lock()
-	g, level := m.groups[pid], m.level
+	g, level := m.groups[pid], m.levelNow()
 	m.mu.Unlock()
 	switch {
 	case level <= wire.LevelFreezed:

@@ -152,6 +152,7 @@ func (p *primary) copyRows(node nodeLink, ballot int64, iter *engine.Iterator) e
 			}
 		}
 		repr := slices.Clone(b.Repr())
+		p.r.s.pace(len(repr), p.r.s.settings.sendRate)
 		if err := errors.Join(b.Close(), node.learnRows(p.r.pid, ballot, repr)); err != nil {
 			return err
 		}
@@ -188,6 +189,7 @@ func (l *learner) next() (mutation, bool) {
 }
 
 func (l *learner) prepare(m mutation) error {
+	m.Ballot = max(m.Ballot, l.ballot) // it may have been made before the node was told of this ballot
 	w, err := l.p.prepareOn(l.node, m)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"net"
+	"reflect"
 	"sync"
 	"time"
 
@@ -15,10 +16,13 @@ import (
 type listener struct {
 	tcp     net.Listener
 	methods map[string]method
+	gate    *gate
+	ended   chan struct{} // closed by abort
 	wg      sync.WaitGroup
 
 	mu    sync.Mutex
 	conns map[*conn]struct{} // nil once closed
+	empty chan struct{}      // closed when the last connection is gone; nil unless the listener drains
 }
 
 // method answers one kind of request. An ordered one runs in the connection's own goroutine, in the order requests
@@ -26,11 +30,13 @@ type listener struct {
 type method struct {
 	ordered bool
 	run     func(*inbound)
+	// refuse answers an error name in the answer itself, as meta servers do; nil where answers have no place for one.
+	refuse func(in *inbound, code string)
 }
 
 // on makes a method of a call's typed handler. What do answers is a header error, "" for none.
 func on[Q, A any](rpc *wire.RPC[Q, A], do func(in *inbound, args *Q, result *A) (code string)) method {
-	return method{run: func(in *inbound) {
+	return method{refuse: refusal(rpc), run: func(in *inbound) {
 		var args Q
 		var result A
 		if err := rpc.DecodeArgs(in.req.Args, &args); err != nil {
@@ -40,14 +46,33 @@ func on[Q, A any](rpc *wire.RPC[Q, A], do func(in *inbound, args *Q, result *A) 
 		}
 		code := do(in, &args, &result)
 		switch {
-		case rpc.OneWay || in.req.OneWay:
+		case rpc.OneWay || in.req.OneWay || code == codeSilence:
 			in.done(nil)
 		case code != "" && code != wire.OK:
 			in.reject(code)
 		default:
-			in.done(rpc.AppendReply(nil, in.req.Seq, &result))
+			frame := rpc.AppendReply(nil, in.req.Seq, &result)
+			if in.charge != nil {
+				in.charge(len(frame))
+			}
+			in.done(frame)
 		}
 	}}
+}
+
+// refusal fills the field Err that the answers of meta servers have.
+func refusal[Q, A any](rpc *wire.RPC[Q, A]) func(*inbound, string) {
+	if reflect.TypeFor[A]().Kind() != reflect.Struct {
+		return nil
+	}
+	if f, ok := reflect.TypeFor[A]().FieldByName("Err"); !ok || f.Type.Kind() != reflect.String {
+		return nil
+	}
+	return func(in *inbound, code string) {
+		var result A
+		reflect.ValueOf(&result).Elem().FieldByName("Err").SetString(code)
+		in.done(rpc.AppendReply(nil, in.req.Seq, &result))
+	}
 }
 
 // ordered is for calls that are quick, and must be over when the next request on the connection is worked on.
@@ -64,12 +89,12 @@ const (
 )
 
 // serve listens on the address; connections are served until close.
-func serve(address string, methods map[string]method) (*listener, error) {
+func serve(address string, methods map[string]method, g *gate) (*listener, error) {
 	tcp, err := net.Listen("tcp4", address)
 	if err != nil {
 		return nil, err
 	}
-	return &listener{tcp: tcp, methods: methods, conns: map[*conn]struct{}{}}, nil
+	return &listener{tcp: tcp, methods: methods, gate: g, ended: make(chan struct{}), conns: map[*conn]struct{}{}}, nil
 }
 
 // start begins to answer.
@@ -106,10 +131,14 @@ func (l *listener) accept() {
 // returns when they all have been.
 func (l *listener) abort() error {
 	l.mu.Lock()
-	conns := l.conns
+	conns, drained := l.conns, l.empty != nil
 	l.conns = nil
 	l.mu.Unlock()
+	close(l.ended)
 	err := l.tcp.Close()
+	if drained {
+		err = nil // it was closed before
+	}
 	for c := range conns {
 		if tcp, ok := c.tcp.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0) // a killed process resets its connections
@@ -142,6 +171,10 @@ func (c *conn) read() {
 	for c.admit() {
 		req, err := wire.ReadRequest(r)
 		if err != nil {
+			c.flush()
+			return
+		}
+		if !c.l.gate.pass(c.l.ended) {
 			return
 		}
 		in := &inbound{c: c, req: req, size: len(req.Args)}
@@ -151,6 +184,8 @@ func (c *conn) read() {
 		c.mu.Unlock()
 		m, known := c.l.methods[req.Name]
 		switch {
+		case known && c.l.gate.points.take(pointReceived, req.Name):
+			in.done(nil)
 		case !known:
 			in.reject(wire.CodeHandlerNotFound)
 		case m.ordered:
@@ -193,7 +228,7 @@ func (c *conn) write() {
 		c.out = nil
 		closed := c.closed
 		c.mu.Unlock()
-		if closed {
+		if closed || !c.l.gate.pass(c.l.ended) {
 			return
 		}
 		sent, err := out.WriteTo(c.tcp)
@@ -224,6 +259,9 @@ func (c *conn) forget() {
 	c.l.mu.Lock()
 	defer c.l.mu.Unlock()
 	delete(c.l.conns, c)
+	if c.l.empty != nil && len(c.l.conns) == 0 {
+		close(c.l.empty)
+	}
 }
 
 // inbound is a request being worked on. It ends with exactly one call of done or reject.
@@ -231,13 +269,36 @@ type inbound struct {
 	c    *conn
 	req  *wire.Request
 	size int
+	// charge, when set, is told how many bytes the answer has.
+	charge func(bytes int)
 }
 
 // bodySize is the length of the request's body on the wire.
 func (in *inbound) bodySize() int { return 12 + len(in.req.Name) + len(in.req.Args) }
 
-// done sends the answer; nil sends none.
+// done sends the answer; nil sends none. A fault point may keep it.
 func (in *inbound) done(frame []byte) {
+	if frame != nil {
+		switch points := in.c.l.gate.points; {
+		case points.take(pointAccepted, in.req.Name):
+			frame = nil
+		case points.take(pointAnswer, in.req.Name):
+			in.c.close()
+		}
+	}
+	in.send(frame)
+}
+
+// send sends what done or reject decided on, later when the server is slow.
+func (in *inbound) send(frame []byte) {
+	if by := in.c.l.gate.delay(); by > 0 && frame != nil {
+		time.AfterFunc(by, func() { in.queue(frame) })
+		return
+	}
+	in.queue(frame)
+}
+
+func (in *inbound) queue(frame []byte) {
 	c := in.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -253,5 +314,5 @@ func (in *inbound) done(frame []byte) {
 
 // reject answers a header error.
 func (in *inbound) reject(code string) {
-	in.done(wire.AppendRejection(nil, in.req.Name, in.req.Seq, code))
+	in.send(wire.AppendRejection(nil, in.req.Name, in.req.Seq, code))
 }

@@ -152,4 +152,5 @@ type network interface {
 	meta() (metaLink, error)
 	node(nodeID) (nodeLink, error)
 	address(nodeID) string
+	gate(endpoint string) *gate
 }

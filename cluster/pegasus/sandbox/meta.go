@@ -23,11 +23,16 @@ type metaServer struct {
 	nodes   []nodeID // all replica servers there are
 	log     func(format string, args ...any)
 	started time.Time
-	store   *engine.Store
-	port    *listener
-	stop    chan struct{}
-	tasks   sync.WaitGroup
-	kicked  chan struct{} // something changed that the guardian should look at
+	metas   []string // all meta servers of the cluster
+	// settings can be changed by remote commands, see settings.go.
+	settings metaSettings
+	store    *engine.Store // in place of ZooKeeper: it outlives this server
+	answers  map[string]method
+	stop     chan struct{}
+	tasks    sync.WaitGroup
+	kicked   chan struct{} // something changed that the guardian should look at
+
+	rounds sync.Mutex // held while the guardian is at work
 
 	mu     sync.Mutex
 	level  wire.MetaLevel
@@ -36,6 +41,9 @@ type metaServer struct {
 	alive  map[nodeID]bool
 	gone   map[nodeID]time.Time // since when a node is missed that is still taken for alive
 	died   map[nodeID]time.Time // when a dead node died
+	// proposals wait to be carried out, in order; see placement.go.
+	proposals map[wire.GPID][]proposal
+	black     map[nodeID]bool // no secondaries are placed there
 }
 
 var _ metaLink = (*metaServer)(nil)
@@ -47,12 +55,15 @@ func groupKey(pid wire.GPID) []byte { return tagged('g', pid) }
 
 const appType = "pegasus"
 
-// startMetaServer opens the store in dir and listens. running says which replica servers run at this moment.
-func startMetaServer(name, address, dir string, net network, running map[nodeID]bool, log func(string, ...any)) (*metaServer, error) {
+// startMetaServer has a meta server take the lead, with what the store holds. running says which replica servers it
+// hears at this moment.
+func startMetaServer(name, address string, store *engine.Store, net network, running map[nodeID]bool, log func(string, ...any)) (*metaServer, error) {
 	m := &metaServer{
+		store: store, settings: newMetaSettings(),
 		name: name, address: address, net: net, log: log, started: time.Now(), stop: make(chan struct{}),
 		kicked: make(chan struct{}, 1), level: wire.LevelSteady, apps: map[int32]*app{}, groups: map[wire.GPID]group{},
 		alive: map[nodeID]bool{}, gone: map[nodeID]time.Time{}, died: map[nodeID]time.Time{},
+		proposals: map[wire.GPID][]proposal{},
 	}
 	for id, runs := range running {
 		m.nodes = append(m.nodes, id)
@@ -61,19 +72,12 @@ func startMetaServer(name, address, dir string, net network, running map[nodeID]
 		}
 	}
 	slices.Sort(m.nodes)
-	var err error
-	if m.port, err = serve(address, m.methods()); err != nil {
-		return nil, err
-	}
-	if m.store, err = openStore(dir, log); err != nil {
-		return nil, errors.Join(err, m.port.abort())
-	}
+	m.answers = m.methods()
 	if err := m.load(); err != nil {
-		return nil, errors.Join(err, m.port.abort(), m.store.Close())
+		return nil, err
 	}
 	m.tasks.Go(m.guard)
 	m.kick()
-	m.port.start()
 	return m, nil
 }
 
@@ -97,17 +101,16 @@ func (m *metaServer) load() error {
 	return errors.Join(err, iter.Error(), iter.Close())
 }
 
-// kill ends the server as replicaServer.kill does.
-func (m *metaServer) kill() error {
-	err := m.port.abort()
-	close(m.stop)
-	m.tasks.Wait()
-	m.port.wait()
+// retire ends the lead: nothing is changed any more. It may be called again.
+func (m *metaServer) retire() {
 	m.mu.Lock() // a primary may be asking
-	defer m.mu.Unlock()
-	store := m.store
+	ends := m.store != nil
 	m.store = nil
-	return errors.Join(err, store.Close())
+	m.mu.Unlock()
+	if ends {
+		close(m.stop)
+	}
+	m.tasks.Wait()
 }
 
 // save writes values that can be written as JSON in one batch; m.mu is held.

@@ -15,16 +15,22 @@ import (
 // methods are what the meta server answers. Its own errors stand in the answers, never in the header.
 func (m *metaServer) methods() map[string]method {
 	return map[string]method{
-		wire.QueryConfig.Name:  on(&wire.QueryConfig, m.queryConfig),
-		wire.CreateApp.Name:    on(&wire.CreateApp, m.onCreateApp),
-		wire.DropApp.Name:      on(&wire.DropApp, m.onDropApp),
-		wire.ListApps.Name:     on(&wire.ListApps, m.listApps),
-		wire.UpdateAppEnv.Name: on(&wire.UpdateAppEnv, m.updateAppEnv),
-		wire.ListNodes.Name:    on(&wire.ListNodes, m.listNodes),
-		wire.ClusterInfo.Name:  on(&wire.ClusterInfo, m.clusterInfo),
-		wire.ControlMeta.Name:  on(&wire.ControlMeta, m.controlMeta),
-		wire.CallCommand.Name:  on(&wire.CallCommand, m.callCommand),
-		wire.Negotiate.Name:    on(&wire.Negotiate, negotiate),
+		wire.QueryConfig.Name:     on(&wire.QueryConfig, m.queryConfig),
+		wire.CreateApp.Name:       on(&wire.CreateApp, m.onCreateApp),
+		wire.DropApp.Name:         on(&wire.DropApp, m.onDropApp),
+		wire.ListApps.Name:        on(&wire.ListApps, m.listApps),
+		wire.UpdateAppEnv.Name:    on(&wire.UpdateAppEnv, m.updateAppEnv),
+		wire.ListNodes.Name:       on(&wire.ListNodes, m.listNodes),
+		wire.ClusterInfo.Name:     on(&wire.ClusterInfo, m.clusterInfo),
+		wire.ControlMeta.Name:     on(&wire.ControlMeta, m.controlMeta),
+		wire.ProposeBalancer.Name: on(&wire.ProposeBalancer, m.proposeBalancer),
+		wire.RecallApp.Name:       on(&wire.RecallApp, m.onRecallApp),
+		wire.RenameApp.Name:       on(&wire.RenameApp, m.onRenameApp),
+		wire.GetReplicaCount.Name: on(&wire.GetReplicaCount, m.onGetReplicaCount),
+		wire.SetReplicaCount.Name: on(&wire.SetReplicaCount, m.onSetReplicaCount),
+		wire.DDDDiagnose.Name:     on(&wire.DDDDiagnose, m.dddDiagnose),
+		wire.CallCommand.Name:     on(&wire.CallCommand, m.callCommand),
+		wire.Negotiate.Name:       on(&wire.Negotiate, negotiate),
 	}
 }
 
@@ -180,7 +186,7 @@ func (m *metaServer) clusterInfo(_ *inbound, _ *struct{}, out *wire.ClusterInfoR
 	defer m.mu.Unlock()
 	primaries, all := m.spread()
 	pairs := [][2]string{
-		{"meta_servers", m.address},
+		{"meta_servers", strings.Join(m.metas, ",")},
 		{"primary_meta_server", m.address},
 		{"zookeeper_hosts", ""},
 		{"zookeeper_root", "/pegasus/" + m.name},
@@ -232,6 +238,9 @@ func (m *metaServer) controlMeta(_ *inbound, q *wire.ControlMetaRequest, out *wi
 	case wire.LevelInvalid:
 	case wire.LevelStopped, wire.LevelBlind, wire.LevelFreezed, wire.LevelSteady, wire.LevelLively:
 		m.level = q.Level
+		if q.Level <= wire.LevelSteady {
+			clear(m.proposals)
+		}
 		m.kick()
 	default:
 		out.Err = wire.CodeInvalidParameters

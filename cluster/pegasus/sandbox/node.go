@@ -18,16 +18,18 @@ import (
 // replicaServer is a running replica server. It dies with everything it has in memory; its store is what a new one in
 // the same directory starts from.
 type replicaServer struct {
-	id      nodeID
-	address string
-	net     network
-	log     func(format string, args ...any)
-	started time.Time
-	store   *engine.Store
-	port    *listener
-	stop    chan struct{}  // closed when it shall die
-	tasks   sync.WaitGroup // primaries' loops, learning, the sweep of scans
-	scanIDs atomic.Int64   // the last scan context, see scan.go
+	id       nodeID
+	address  string
+	net      network
+	log      func(format string, args ...any)
+	started  time.Time
+	store    *engine.Store
+	port     *listener
+	stop     chan struct{}  // closed when it shall die
+	tasks    sync.WaitGroup // primaries' loops, learning, the sweep of scans
+	scanIDs  atomic.Int64   // the last scan context, see scan.go
+	settings nodeSettings
+	silent   atomic.Int64 // since when no meta server hears it, after started; 0 while one does, see view.go
 
 	mu       sync.Mutex
 	idle     *sync.Cond // users became 0
@@ -46,9 +48,10 @@ func startReplicaServer(id nodeID, address, dir string, net network, log func(st
 		replicas: map[wire.GPID]*replica{}, apps: map[int32]*app{},
 	}
 	s.idle = sync.NewCond(&s.mu)
+	s.settings.init()
 	s.scanIDs.Store(int64(rand.Uint32()|1) << 31) // ids of an earlier life must not meet those of this one
 	var err error
-	if s.port, err = serve(address, s.methods()); err != nil {
+	if s.port, err = serve(address, s.methods(), net.gate(address)); err != nil {
 		return nil, err
 	}
 	if s.store, err = openStore(dir, log); err != nil {
@@ -156,7 +159,11 @@ func (s *replicaServer) assign(a assignment) error {
 	s.apps[a.App.ID] = &a.App
 	r := s.replicas[a.Group.PID]
 	if r == nil && a.Group.has(s.id) {
-		r = newReplica(s, a.Group.PID, point{})
+		if err := s.keep(a.Group.PID); err != nil {
+			s.mu.Unlock()
+			return err
+		}
+		r = newReplica(s, a.Group.PID, s.left(a.Group.PID))
 		s.replicas[a.Group.PID] = r
 	}
 	s.mu.Unlock()
@@ -164,6 +171,18 @@ func (s *replicaServer) assign(a assignment) error {
 		return nil
 	}
 	return r.assign(a)
+}
+
+// keep makes a new replica known to the store: an empty one is not one that was lost.
+func (s *replicaServer) keep(pid wire.GPID) error {
+	if _, has := s.stored(pid); has { // of a table that was dropped and recalled
+		return nil
+	}
+	b := s.store.NewBatch()
+	if err := putState(b, stateKeyOf(pid), point{}); err != nil {
+		return errors.Join(err, b.Close())
+	}
+	return s.store.Apply(b)
 }
 
 func (s *replicaServer) updateApp(a app) error {
@@ -199,6 +218,9 @@ func (s *replicaServer) forget(appID int32) error {
 
 func (s *replicaServer) report(pid wire.GPID) (report, error) {
 	r, err := s.use(pid)
+	if errors.Is(err, errStale) {
+		return s.reportStored(pid)
+	}
 	if err != nil {
 		return report{}, err
 	}
@@ -247,7 +269,7 @@ func (s *replicaServer) learn(pid wire.GPID, ballot int64, clear bool) (report, 
 	s.mu.Lock()
 	r := s.replicas[pid]
 	if r == nil {
-		r = newReplica(s, pid, point{})
+		r = newReplica(s, pid, s.left(pid))
 		s.replicas[pid] = r
 	}
 	s.mu.Unlock()
@@ -260,6 +282,7 @@ func (s *replicaServer) learnRows(pid wire.GPID, ballot int64, repr []byte) erro
 		return err
 	}
 	defer s.leave()
+	s.pace(len(repr), s.settings.copyRate)
 	return r.learnRows(ballot, repr)
 }
 

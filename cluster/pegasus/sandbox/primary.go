@@ -203,11 +203,11 @@ func minReplicas(most int) int {
 	return most/2 + 1
 }
 
-// state answers the group and point to go on from; not ok when this loop has been fenced.
+// state answers the group and point to go on from; not ok when this loop has been fenced, or may be by now.
 func (p *primary) state() (group, point, bool) {
 	p.r.mu.Lock()
 	defer p.r.mu.Unlock()
-	return p.r.group, p.r.at, p.r.loop == p
+	return p.r.group, p.r.at, p.r.loop == p && !p.r.s.alone()
 }
 
 func (p *primary) mutate(writes []*write, g group, at point) (mutation, *engine.Batch, error) {

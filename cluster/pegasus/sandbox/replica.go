@@ -28,7 +28,12 @@ type replica struct {
 	status wire.ReplicaStatus
 	at     point
 	loop   *primary // while PRIMARY
-	scans  map[int64]*scanContext
+	limits limits
+	stats  stats
+	// keys are the rows there were at the point counted, nil while nobody has counted.
+	keys    int64
+	counted *point
+	scans   map[int64]*scanContext
 }
 
 func newReplica(s *replicaServer, pid wire.GPID, at point) *replica {
@@ -90,6 +95,9 @@ func (r *replica) setApp(a *app) {
 func (r *replica) report() report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.s.alone() {
+		return report{wire.ReplicaInactive, r.group.Ballot, r.at}
+	}
 	return report{r.status, r.group.Ballot, r.at}
 }
 
@@ -97,6 +105,9 @@ func (r *replica) report() report {
 func (r *replica) readable(backup bool) (a *app, code string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.s.alone() {
+		return nil, wire.CodeInvalidState
+	}
 	if r.status == wire.ReplicaPrimary || backup && r.status == wire.ReplicaSecondary {
 		return r.app, ""
 	}
@@ -108,7 +119,7 @@ func (r *replica) prepare(m mutation) (engine.Pending, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case r.status != wire.ReplicaSecondary && r.status != wire.ReplicaPotentialSecondary:
+	case r.status != wire.ReplicaSecondary && r.status != wire.ReplicaPotentialSecondary || r.s.alone():
 		return engine.Pending{}, errInactive
 	case m.Ballot < r.group.Ballot:
 		return engine.Pending{}, errStale

@@ -1,11 +1,13 @@
-// Package sandbox is a small Pegasus cluster on loopback addresses: one meta server and some replica servers that
+// Package sandbox is a small Pegasus cluster on loopback addresses: two meta servers and some replica servers that
 // speak Pegasus 2.5's client protocol, for drills, demos and tests. It is no store, and says so where it is asked.
 //
-//	cluster.go     the cluster: starting, killing, finding its servers
+//	cluster.go     the cluster: starting and finding its servers; steer.go what is done to them; election.go who leads
+//	gate.go        what stands before a server: paused, slow, throttled, fault points; view.go who reaches whom
 //	listener.go    frames in, frames out; the same for both kinds of server
 //	messages.go    what servers say to each other
 //	meta*.go       the meta server: tables, envs, calls; guardian.go who replaces whom
-//	node.go        a replica server; data.go and scan.go its calls
+//	node.go        a replica server; data.go and scan.go its calls; limits.go what a table's envs deny
+//	command.go     remote commands; settings.go, counters.go and stats.go what they show and change
 //	replica.go     one replica; primary.go how writes are ordered and acknowledged; learner.go how one catches up
 //	layout.go      keys and values in the store
 //

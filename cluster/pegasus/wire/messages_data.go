@@ -306,6 +306,6 @@ var (
 func dataCalls() []call {
 	return []call{
 		&Put, &Remove, &MultiPut, &MultiRemove, &Incr, &Get, &TTL, &SortKeyCount, &MultiGet, &GetScanner, &Scan,
-		&ClearScanner,
+		&ClearScanner, &CheckAndSet, &CheckAndMutate,
 	}
 }

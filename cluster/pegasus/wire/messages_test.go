@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -70,8 +71,11 @@ var (
 // samples has a request and a response of every RPC.
 func samples() []sample {
 	update := UpdateResponse{Error: 4, AppID: 2, Partition: 3, Decree: 1 << 40, Server: "127.0.0.1:34801"}
+	check := CheckResponse{
+		Error: 13, CheckValueReturned: true, CheckValueExist: true, CheckValue: []byte("old"), AppID: 2, Partition: 3, Decree: 4, Server: "s",
+	}
 	scan := ScanResponse{Error: 7, Rows: someRows, ContextID: 9, AppID: 2, Partition: 3, Server: "s", Count: to(int32(0))}
-	return append(sampleMetas(),
+	return append(slices.Concat(sampleMetas(), samplePlacement(), sampleTables()),
 		request(&Put, PutRequest{Key: []byte("k"), Value: []byte{0, 0xff}, ExpireTS: -1, Type: to(int32(1)), CheckValueReturned: to(true), CheckValueExist: to(false), CheckValue: to([]byte("x"))}),
 		response(&Put, update),
 		request(&Remove, []byte("key")), response(&Remove, update),
@@ -97,6 +101,17 @@ func samples() []sample {
 		response(&GetScanner, scan),
 		request(&Scan, ScanRequest{ContextID: 1 << 50}), response(&Scan, scan),
 		request(&ClearScanner, int64(-7)), response(&ClearScanner, struct{}{}),
+		request(&CheckAndSet, CheckAndSetRequest{
+			HashKey: []byte("h"), CheckSortKey: []byte("c"), CheckType: CheckIntGreater, CheckOperand: []byte("-5"),
+			SetDiffSortKey: true, SetSortKey: []byte("s"), SetValue: []byte{0xff}, ExpireTS: 9, ReturnCheckValue: true,
+		}),
+		response(&CheckAndSet, check),
+		request(&CheckAndMutate, CheckAndMutateRequest{
+			HashKey: []byte("h"), CheckSortKey: []byte("c"), CheckType: CheckPrefix, CheckOperand: []byte("o"),
+			Mutations:        []Mutation{{SortKey: []byte("s"), Value: []byte("v"), ExpireTS: 9}, {Operation: MutateDelete}},
+			ReturnCheckValue: true,
+		}),
+		response(&CheckAndMutate, check),
 		request(&CallCommand, Command{Name: "meta.lb.assign_delay_ms", Args: []string{"10", ""}}), response(&CallCommand, "OK\n"),
 		request(&Negotiate, Negotiation{Status: AuthListMechanisms}), response(&Negotiate, Negotiation{Status: AuthListMechanismsResp, Msg: []byte("GSSAPI")}),
 		request(&QueryAppInfo, QueryNodeRequest{Node: 0x7f00000187f10001, HPNode: &someHost}),

@@ -82,7 +82,7 @@ func makeInterned() map[string]string {
 	}
 	for _, name := range []string{
 		"PUT", "REMOVE", "MULTI_PUT", "MULTI_REMOVE", "INCR", "GET", "TTL", "SORTKEY_COUNT", "MULTI_GET",
-		"GET_SCANNER", "SCAN", "CLEAR_SCANNER",
+		"GET_SCANNER", "SCAN", "CLEAR_SCANNER", "CHECK_AND_SET", "CHECK_AND_MUTATE",
 	} {
 		name = "RPC_RRDB_RRDB_" + name
 		m[name], m[name+ackSuffix] = name, name+ackSuffix

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // RPC is one remote call: its name and how its arguments and result are written.
@@ -104,5 +105,5 @@ type call interface {
 
 // calls lists every RPC.
 func calls() []call {
-	return append(append(dataCalls(), metaCalls()...), nodeCalls()...)
+	return slices.Concat(dataCalls(), metaCalls(), nodeCalls(), placementCalls(), tableCalls())
 }

@@ -1,0 +1,94 @@
+package sandbox
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// What a replica counts, under the names that Pegasus's perf counters have up to 2.5. Every replica counts what it does
+// itself, so that a table's numbers are the sums over its replicas.
+
+const (
+	statReadUnits = iota + len(rateNames)
+	statWriteUnits
+	statWriteDelayed
+	statWriteRejected
+	statReadDelayed
+	statReadRejected
+	statCount
+)
+
+// rateNames are calls per second.
+var rateNames = [...]string{
+	"get_qps", "multi_get_qps", "batch_get_qps", "put_qps", "multi_put_qps", "remove_qps", "multi_remove_qps", "incr_qps",
+	"check_and_set_qps", "check_and_mutate_qps", "scan_qps",
+}
+
+// recentNames are numbers since they were last read.
+var recentNames = map[int]string{
+	statReadUnits: "recent.read.cu", statWriteUnits: "recent.write.cu",
+	statWriteDelayed: "recent.write.throttling.delay.count", statWriteRejected: "recent.write.throttling.reject.count",
+	statReadDelayed: "recent.read.throttling.delay.count", statReadRejected: "recent.read.throttling.reject.count",
+}
+
+// callStats says which rate a call counts for.
+var callStats = map[string]int{
+	"RPC_RRDB_RRDB_GET": 0, "RPC_RRDB_RRDB_MULTI_GET": 1, "RPC_RRDB_RRDB_BATCH_GET": 2, "RPC_RRDB_RRDB_PUT": 3,
+	"RPC_RRDB_RRDB_MULTI_PUT": 4, "RPC_RRDB_RRDB_REMOVE": 5, "RPC_RRDB_RRDB_MULTI_REMOVE": 6, "RPC_RRDB_RRDB_INCR": 7,
+	"RPC_RRDB_RRDB_CHECK_AND_SET": 8, "RPC_RRDB_RRDB_CHECK_AND_MUTATE": 9, "RPC_RRDB_RRDB_GET_SCANNER": 10,
+	"RPC_RRDB_RRDB_SCAN": 10,
+}
+
+// unitBytes is a capacity unit: what a request costs at least.
+const unitBytes = 4096
+
+func units(bytes int) int64 { return int64(max(1, (bytes+unitBytes-1)/unitBytes)) }
+
+type stats struct {
+	counts [statCount]atomic.Int64
+
+	mu    sync.Mutex
+	since time.Time // of the last look at the rates
+	seen  [len(rateNames)]int64
+	rates [len(rateNames)]float64
+}
+
+func (s *stats) add(stat int, n int64) { s.counts[stat].Add(n) }
+
+// call counts a call that is carried out.
+func (s *stats) call(name string) {
+	if stat, known := callStats[name]; known {
+		s.add(stat, 1)
+	}
+}
+
+// verdict counts what a table's limits made of a request.
+func (s *stats) verdict(v verdict, delayed, rejected int) {
+	switch {
+	case v.code != "":
+		s.add(rejected, 1)
+	case v.after > 0:
+		s.add(delayed, 1)
+	}
+}
+
+// rateWindow is the least time over which rates are taken; whoever looks sooner sees those from before.
+const rateWindow = time.Second
+
+// perSecond answers the rates since they were last looked at.
+func (s *stats) perSecond(started, now time.Time) [len(rateNames)]float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.since.IsZero() {
+		s.since = started
+	}
+	if took := now.Sub(s.since); took >= rateWindow {
+		for i := range rateNames {
+			count := s.counts[i].Load()
+			s.rates[i], s.seen[i] = float64(count-s.seen[i])/took.Seconds(), count
+		}
+		s.since = now
+	}
+	return s.rates
+}

@@ -1,0 +1,259 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"time"
+
+	"shardsh/cluster/sandbox"
+	"shardsh/commands/spec"
+)
+
+// What is done to a cluster from outside: servers killed, started, paused, slow, cut off; calls lost.
+
+// find answers which server has an endpoint: a meta server by its place, or a replica server.
+func (c *cluster) find(endpoint string) (meta int, id nodeID, err error) {
+	if i := slices.Index(c.metaAts, endpoint); i >= 0 {
+		return i, noNode, nil
+	}
+	if i := slices.Index(c.nodeAt, endpoint); i >= 0 {
+		return -1, nodeID(i), nil
+	}
+	return -1, noNode, spec.Errorf(spec.NotFound, "no node of %s listens on %s", c.name, endpoint)
+}
+
+func (c *cluster) runs(meta int, id nodeID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if id == noNode {
+		return c.metas[meta] != nil
+	}
+	return c.nodes[id] != nil
+}
+
+// Kill kills a server; for a replica server the meta server's grace period begins, for a leading meta server its
+// session begins to run out.
+func (c *cluster) Kill(_ context.Context, endpoint string) error {
+	c.steer.Lock()
+	defer c.steer.Unlock()
+	return c.kill(endpoint)
+}
+
+func (c *cluster) kill(endpoint string) error {
+	end, err := c.take(endpoint)
+	if err != nil {
+		return err
+	}
+	err = end()
+	c.gate(endpoint).resume() // there is nobody any more who could be paused
+	c.touch()
+	return err
+}
+
+// take takes a server off the network and answers how to end it.
+func (c *cluster) take(endpoint string) (end func() error, err error) {
+	meta, id, err := c.find(endpoint)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if id == noNode {
+		p := c.metas[meta]
+		if p == nil {
+			return nil, spec.Errorf(spec.Refused, "%s is dead already", endpoint)
+		}
+		c.metas[meta] = nil
+		if c.boss != nil && c.boss == p.leads() {
+			c.boss = nil
+			c.vacate(sessionTime)
+		}
+		return p.kill, nil
+	}
+	if c.nodes[id] == nil {
+		return nil, spec.Errorf(spec.Refused, "%s is dead already", endpoint)
+	}
+	end, c.nodes[id] = c.nodes[id].kill, nil
+	if boss := c.boss; boss != nil {
+		boss.missed(id)
+	}
+	return end, nil
+}
+
+// Stop ends a server after it has answered what it was asked. A leading meta server gives up the lead.
+func (c *cluster) Stop(_ context.Context, endpoint string) error {
+	c.steer.Lock()
+	defer c.steer.Unlock()
+	meta, id, err := c.find(endpoint)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	var port *listener
+	if id == noNode && c.metas[meta] != nil {
+		port = c.metas[meta].port
+	} else if id != noNode && c.nodes[id] != nil {
+		port = c.nodes[id].port
+	}
+	c.mu.Unlock()
+	switch {
+	case port == nil:
+		return spec.Errorf(spec.Refused, "%s is dead already", endpoint)
+	case c.gate(endpoint).paused():
+		return spec.Errorf(spec.Refused, "%s is paused: it cannot stop by itself", endpoint)
+	}
+	port.drain()
+	err = c.kill(endpoint)
+	if c.leader() == nil { // its session ended with it
+		c.term++
+		c.session = time.Now()
+		err = errors.Join(err, c.elect())
+		c.touch()
+	}
+	return err
+}
+
+// Pause pauses a server.
+func (c *cluster) Pause(_ context.Context, endpoint string) error {
+	c.steer.Lock()
+	defer c.steer.Unlock()
+	meta, id, err := c.find(endpoint)
+	switch {
+	case err != nil:
+		return err
+	case !c.runs(meta, id):
+		return spec.Errorf(spec.Refused, "%s is dead", endpoint)
+	case c.gate(endpoint).paused():
+		return spec.Errorf(spec.Refused, "%s is paused already", endpoint)
+	}
+	c.gate(endpoint).pause()
+	if boss := c.leader(); boss != nil && boss.address == endpoint {
+		boss.finishRound()
+		c.vacate(sessionTime)
+	}
+	c.touch()
+	return nil
+}
+
+// Start starts a dead server again, or lets a paused one go on.
+func (c *cluster) Start(_ context.Context, endpoint string) error {
+	c.steer.Lock()
+	defer c.steer.Unlock()
+	meta, id, err := c.find(endpoint)
+	if err != nil {
+		return err
+	}
+	switch runs := c.runs(meta, id); {
+	case runs && c.gate(endpoint).paused():
+		err = errors.Join(c.resume(endpoint, meta), c.elect())
+	case runs:
+		return spec.Errorf(spec.Refused, "%s is running", endpoint)
+	case id == noNode:
+		if err = c.startProcess(meta); err == nil {
+			err = c.elect()
+		}
+	default:
+		err = c.startNode(id)
+	}
+	c.touch()
+	return err
+}
+
+// resume lets a paused server go on. A replica server whose lease has run out knows it before it answers anybody; a
+// meta server that led and does not any more starts anew, as Pegasus's does.
+func (c *cluster) resume(endpoint string, meta int) error {
+	if meta >= 0 {
+		c.mu.Lock()
+		p := c.metas[meta]
+		c.mu.Unlock()
+		if leads := p.leads(); leads != nil && leads != c.leader() {
+			if err := c.kill(endpoint); err != nil {
+				return err
+			}
+			return c.startProcess(meta)
+		}
+		c.term++ // an election that is due is void
+		c.gate(endpoint).resume()
+		return nil
+	}
+	c.gate(endpoint).resume()
+	return nil
+}
+
+// Lose kills a replica server unless it is dead, and deletes its store.
+func (c *cluster) Lose(_ context.Context, endpoint string) error {
+	c.steer.Lock()
+	defer c.steer.Unlock()
+	_, id, err := c.find(endpoint)
+	switch {
+	case err != nil:
+		return err
+	case id == noNode:
+		return spec.Errorf(spec.Unable, "%s is a meta server: its state is in ZooKeeper, not with it", endpoint)
+	}
+	if c.runs(-1, id) {
+		if err := c.kill(endpoint); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(c.nodeDir(id))
+}
+
+// Slow makes a server answer later.
+func (c *cluster) Slow(_ context.Context, endpoint string, by time.Duration) error {
+	if _, _, err := c.find(endpoint); err != nil {
+		return err
+	}
+	c.gate(endpoint).slow.Store(int64(by))
+	return nil
+}
+
+// Partition cuts two servers off each other.
+func (c *cluster) Partition(_ context.Context, a, b string) error {
+	c.steer.Lock()
+	defer c.steer.Unlock()
+	for _, endpoint := range []string{a, b} {
+		if _, _, err := c.find(endpoint); err != nil {
+			return err
+		}
+	}
+	c.netMu.Lock()
+	c.cut[cableOf(a, b)] = true
+	c.netMu.Unlock()
+	c.touch()
+	return nil
+}
+
+// Heal mends all cuts.
+func (c *cluster) Heal(context.Context) error {
+	c.steer.Lock()
+	defer c.steer.Unlock()
+	c.netMu.Lock()
+	clear(c.cut)
+	c.netMu.Unlock()
+	c.touch()
+	return nil
+}
+
+// Throttle bounds the write requests that a replica server takes in a second; the others are answered ERR_BUSY.
+func (c *cluster) Throttle(_ context.Context, writesPerSecond int) error {
+	for _, endpoint := range c.nodeAt {
+		c.gate(endpoint).writes.set(float64(writesPerSecond))
+	}
+	return nil
+}
+
+// Points lists the meta servers' fault points and the replica servers'.
+func (c *cluster) Points() []sandbox.Point {
+	return append(c.gate(c.metaAts[0]).points.list(c.name), c.gate(c.nodeAt[0]).points.list(c.name)...)
+}
+
+// Break arms a fault point.
+func (c *cluster) Break(_ context.Context, point string, n int) error {
+	if c.gate(c.metaAts[0]).points.arm(point, n) || c.gate(c.nodeAt[0]).points.arm(point, n) {
+		return nil
+	}
+	return noPoint(point, c.Points())
+}
