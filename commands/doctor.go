@@ -183,9 +183,6 @@ func numbers(all []int) string {
 	return text
 }
 
-// lossesShown bounds the list of what may fail; the rest is counted.
-const lossesShown = 10
-
 func (x *examination) report() (*spec.Table, error) {
 	healthy := !slices.ContainsFunc(x.findings, func(f cluster.Finding) bool { return f.Bad })
 	verdict := spec.Record(
@@ -243,7 +240,7 @@ func (x *examination) lossTable() *spec.Table {
 		return nil
 	}
 	var rows []spec.Row
-	for _, l := range x.risk.Losses[:min(len(x.risk.Losses), lossesShown)] {
+	for _, l := range x.risk.Losses {
 		means := "they stop taking writes"
 		if l.Gone {
 			means = "some have no live copy left"
@@ -261,7 +258,7 @@ func (x *examination) lossTable() *spec.Table {
 		},
 		Rows: spec.RowsOf(rows...),
 	}
-	if more := len(x.risk.Losses) - lossesShown; more > 0 {
+	if more := x.risk.Sets - len(x.risk.Losses); more > 0 {
 		t.Notes = func() []string { return []string{fmt.Sprintf("%d more sets of nodes are not listed", more)} }
 	}
 	return t

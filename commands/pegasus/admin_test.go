@@ -169,7 +169,7 @@ func TestDrop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Class() != spec.Destroy || p.Name != "demo" || p.Steps[0].Undo != "" {
+	if p.Class() != spec.Destroy || p.Name != "demo" || p.Steps[0].Undo != "recall 2" {
 		t.Errorf("class %s, name %q, undo %q", p.Class(), p.Name, p.Steps[0].Undo)
 	}
 	if note := p.Notes[0]; !strings.Contains(note, "4 partitions of 3 replicas") || !strings.Contains(note, "1h0m0s") {
@@ -222,9 +222,9 @@ func TestEnvsUndo(t *testing.T) {
 		{"old", "set_app_envs", []string{"default_ttl", "60"}, spec.Risky, "set_app_envs --table demo default_ttl 0"},
 		{
 			"both", "set_app_envs",
-			[]string{"default_ttl", "60", "k", "v"},
+			[]string{"default_ttl", "60", "rocksdb.num_levels", "6"},
 			spec.Risky,
-			"set_app_envs --table demo default_ttl 0; del_app_envs --table demo k",
+			"set_app_envs --table demo default_ttl 0; del_app_envs --table demo rocksdb.num_levels",
 		},
 		{"not plain", "set_app_envs", []string{"business.info", "z"}, spec.Alter, ""},
 		{

@@ -15,6 +15,8 @@ import (
 type client interface {
 	admin
 	rows
+	severalRows
+	placer
 }
 
 // admin is the meta server's side, and the servers' remote commands.
@@ -31,6 +33,21 @@ type admin interface {
 	GetTableSettings(ctx context.Context, table string) (map[string]string, error)
 	SetEnvs(ctx context.Context, table string, keys, values []string) error
 	DelEnvs(ctx context.Context, table string, keys []string) error
+}
+
+// placer is the meta server's side of where replicas are, and of what becomes of tables.
+type placer interface {
+	MetaLevel(ctx context.Context) (string, error)
+	SetMetaLevel(ctx context.Context, level string) (old string, err error)
+	Propose(ctx context.Context, p driver.Proposal) error
+	Balance(ctx context.Context, b driver.Balance) error
+	HeldReplicas(ctx context.Context, endpoint string) ([]driver.HeldReplica, error)
+	RecallApp(ctx context.Context, id int32, name string) (driver.App, error)
+	RenameApp(ctx context.Context, old, name string) error
+	ReplicaCount(ctx context.Context, table string) (int, error)
+	SetReplicaCount(ctx context.Context, table string, count int) (old int, err error)
+	ClearEnvs(ctx context.Context, table, prefix string) error
+	DeadPartitions(ctx context.Context, app int32, partition int) ([]driver.DeadPartition, error)
 }
 
 // rows is the replica servers' side.

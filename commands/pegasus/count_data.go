@@ -24,13 +24,14 @@ func CountData(env commands.Env) spec.Command {
 				Name: "max-batch-count", Short: "b", Kind: spec.ArgInt, Default: "1000",
 				Help: "rows a server looks at per call, at most 1000",
 			},
+			timeoutFlag,
 			spec.Flag{Name: "precise", Short: "c", Kind: spec.ArgBool, Help: "count exactly, which it always does"}),
 		Examples: []spec.Example{
 			{Line: "count_data", Says: "rows of every partition, and their sum", Setup: []string{"use TableA"}},
 			{Line: "count_data -p 0", Says: "one partition", Setup: []string{"use TableA"}},
 			{Line: "count_data -h prefix -x user_", Says: "only some hash keys", Setup: []string{"use TableA"}},
 		},
-		SeeAlso: []string{"scan", "ls"},
+		SeeAlso: []string{"count", "scan", "ls"},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
 			return countData(ctx, env, call)
 		},
@@ -40,6 +41,9 @@ func CountData(env commands.Env) spec.Command {
 func countData(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Table, error) {
 	o, err := scanOptions(call)
 	if err != nil {
+		return nil, err
+	}
+	if ctx, err = perCall(ctx, call); err != nil {
 		return nil, err
 	}
 	c, table, err := openTable(ctx, env, call, "")

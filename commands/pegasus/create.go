@@ -30,7 +30,7 @@ func Create(env commands.Env) spec.Command {
 			},
 			{Name: "replica-count", Short: "r", Kind: spec.ArgInt, Default: "3", Help: "copies of each partition, 1 to 5"},
 			{Name: "fail-if-exist", Short: "f", Kind: spec.ArgBool, Help: "refuse when the table exists, whatever its shape"},
-			{Name: "envs", Short: "e", Kind: spec.ArgPair, Repeated: true, Help: "settings of the new table"},
+			{Name: "envs", Short: "e", Kind: spec.ArgPair, Repeated: true, Help: "settings of the new table", Offers: settingPairs()},
 		},
 		Examples: []spec.Example{
 			{Line: "create logs -p 8 -r 3", Says: "8 partitions of 3 replicas"},
@@ -92,6 +92,9 @@ func newApp(call *spec.Call) (driver.NewApp, error) {
 			if _, twice := envs[key]; !ok || key == "" || twice {
 				return driver.NewApp{}, spec.Errorf(spec.Usage, "%s is no setting", quote(pair)).
 					WithHint("write each key once: -e key=value,key=value")
+			}
+			if err := checkSetting(key, value, call.Force); err != nil {
+				return driver.NewApp{}, err
 			}
 			envs[key] = value
 		}

@@ -19,7 +19,7 @@ func DelAppEnvs(env commands.Env) spec.Command {
 		Summary: "take settings of the table in use back to the server's defaults",
 		Long: "Removes settings of a table; those that are not set are left alone. " +
 			"Replicas follow with their next configuration sync, within a minute.",
-		Args:  []spec.Arg{{Name: "key", Kind: spec.ArgSetting, Repeated: true, Help: "names of settings"}},
+		Args:  []spec.Arg{{Name: "key", Kind: spec.ArgSetting, Repeated: true, Help: "names of settings", Offers: settingNames()}},
 		Flags: []spec.Flag{envTable},
 		Examples: []spec.Example{
 			{

@@ -34,7 +34,7 @@ func Drop(env commands.Env) spec.Command {
 				Setup: []string{"create old_visits"},
 			},
 		},
-		SeeAlso: []string{"create", "ls"},
+		SeeAlso: []string{"recall", "create", "ls"},
 		Change: func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
 			return drop(ctx, env, call)
 		},
@@ -77,6 +77,7 @@ func drop(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Plan, e
 				report.Detail("app_id %d", a.ID)
 				return nil
 			},
+			Undo: fmt.Sprintf("recall %d", a.ID),
 		}},
 	}, nil
 }

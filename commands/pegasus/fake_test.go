@@ -29,6 +29,9 @@ type fake struct {
 	scan       []driver.ScanRow
 	counts     []driver.PartitionCount
 	scanErr    error
+	several    several
+	place      fakePlacement
+	held       []commands.Held
 
 	opened   int
 	createFn func(driver.NewApp) (int32, error)
@@ -43,7 +46,7 @@ type fakeRow struct {
 	ttl   time.Duration
 }
 
-func (f *fake) Holds(string) ([]commands.Held, error) { return nil, nil }
+func (f *fake) Holds(string) ([]commands.Held, error) { return f.held, nil }
 
 // Open makes the fake its own Env.
 func (f *fake) Open(context.Context, string) (cluster.Driver, error) {

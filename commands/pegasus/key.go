@@ -75,3 +75,12 @@ func writePlan(verb string, k key, apply func(ctx context.Context) (driver.Ack, 
 		}},
 	}
 }
+
+// withDecree is keyRecord for a write: its decree stands on the right.
+func withDecree(t *spec.Table, ack driver.Ack) *spec.Table {
+	var cells spec.Row
+	for row := range t.Rows {
+		cells = row
+	}
+	return spec.Record(append(t.Columns, spec.Column{Name: "decree", Kind: spec.Int}), append(cells, ack.Decree)...)
+}

@@ -148,7 +148,7 @@ func TestScanStopsWhenItsReaderDoes(t *testing.T) {
 	for range table.Rows {
 		break
 	}
-	if notes := table.Notes(); notes[0] != "1 rows" {
+	if notes := table.Notes(); notes[0] != "1 row" {
 		t.Errorf("%q", notes)
 	}
 }

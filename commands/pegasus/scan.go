@@ -15,7 +15,6 @@ import (
 func Scan(env commands.Env) spec.Command {
 	return spec.Command{
 		Name:    "scan",
-		Aliases: []string{"full_scan"},
 		Systems: systems,
 		Topic:   "rows",
 		Summary: "read all rows of the table in use, or those that match",
@@ -27,31 +26,35 @@ func Scan(env commands.Env) spec.Command {
 				Name: "max-batch-count", Short: "b", Kind: spec.ArgInt, Default: "500",
 				Help: "rows in one answer, at most 1000; fewer for large values",
 			},
-			spec.Flag{Name: "no-value", Short: "i", Kind: spec.ArgBool, Help: "keys only"},
+			noValueFlag, detailFlag, timeoutFlag,
 			spec.Flag{Name: "max-rows", Short: "n", Kind: spec.ArgInt, Default: "0", Help: "stop after so many rows; 0 reads all"}),
 		Examples: []spec.Example{
 			{Line: "scan -n 10", Says: "what rows look like", Setup: []string{"use TableA"}},
 			{Line: "scan -h prefix -x order_ -i", Says: "the keys below a prefix", Setup: []string{"use demo", "set order_7 item book"}},
 			{Line: "scan -p 0 --output jsonl", Says: "one partition, a JSON object a line", Setup: []string{"use TableA"}},
 		},
-		SeeAlso: []string{"count_data", "get"},
+		SeeAlso: []string{"count_data", "full_scan", "hash_scan", "get"},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
-			return scan(ctx, env, call)
+			if n := call.Int("max-rows"); n < 0 {
+				return nil, spec.Errorf(spec.Usage, "%d is no number of rows", n)
+			}
+			return scan(ctx, env, call, "max-rows")
 		},
 	}
 }
 
-func scan(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Table, error) {
+// scan reads the partitions that the flags choose. most names the flag that limits the rows.
+func scan(ctx context.Context, env commands.Env, call *spec.Call, most string) (*spec.Table, error) {
 	o, err := scanOptions(call)
 	if err != nil {
 		return nil, err
 	}
-	o.NoValue, o.MaxRows = call.Bool("no-value"), call.Int("max-rows")
-	switch {
-	case o.MaxRows < 0:
-		return nil, spec.Errorf(spec.Usage, "%d is no number of rows", o.MaxRows)
-	case o.NoValue && o.Value.Type != "":
-		return nil, spec.Errorf(spec.Usage, "-v looks at values, which -i leaves out")
+	o.NoValue, o.MaxRows = call.Bool("no-value"), max(call.Int(most), 0)
+	if err := checkNoValue(o); err != nil {
+		return nil, err
+	}
+	if ctx, err = perCall(ctx, call); err != nil {
+		return nil, err
 	}
 	c, table, err := openTable(ctx, env, call, "")
 	if err != nil {
@@ -60,49 +63,60 @@ func scan(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Table, 
 	if err := checkPartition(ctx, c, table, o.Partition); err != nil {
 		return nil, err
 	}
-	columns := []spec.Column{
-		{Name: "hash_key", Kind: spec.Bytes},
-		{Name: "sort_key", Kind: spec.Bytes},
-		{Name: "value", Kind: spec.Bytes},
-		{Name: "ttl", Kind: spec.Duration},
-		{Name: "partition_index", Kind: spec.Int},
+	return scanTable(c.Scan(ctx, table, o), o, call.Bool("detailed"), most), nil
+}
+
+func checkNoValue(o driver.ScanOptions) error {
+	if o.NoValue && o.Value.Type != "" {
+		return spec.Errorf(spec.Usage, "-v looks at values, which -i leaves out")
 	}
-	if o.NoValue {
-		columns = slices.Delete(columns, 2, 3)
+	return nil
+}
+
+// scanTable shows the rows of a scan while they arrive.
+func scanTable(found iter.Seq2[driver.ScanRow, error], o driver.ScanOptions, detailed bool, most string) *spec.Table {
+	columns := append(pairColumns(o.NoValue),
+		spec.Column{Name: "ttl", Kind: spec.Duration}, spec.Column{Name: "partition_index", Kind: spec.Int})
+	if detailed {
+		columns = append(columns, spec.Column{Name: "app_id", Kind: spec.Int}, spec.Column{Name: "server"})
 	}
 	var count int64
 	return &spec.Table{
 		Columns: columns,
-		Rows:    scanRows(c.Scan(ctx, table, o), o.NoValue, &count),
+		Rows: func(yield func(spec.Row, error) bool) {
+			for r, err := range found {
+				if err != nil {
+					yield(nil, err)
+					return
+				}
+				count++
+				if !yield(scanRow(r, o.NoValue, detailed, len(columns)), nil) {
+					return
+				}
+			}
+		},
 		Notes: func() []string {
 			if o.MaxRows > 0 && count == o.MaxRows {
-				return []string{fmt.Sprintf("stopped after %d rows, as told by --max-rows", count)}
+				return []string{fmt.Sprintf("stopped after %d rows, as told by --%s", count, most)}
 			}
-			return []string{fmt.Sprintf("%d rows", count)}
+			return []string{countNote(count, driver.Ack{})}
 		},
-	}, nil
+	}
 }
 
-func scanRows(rows iter.Seq2[driver.ScanRow, error], noValue bool, count *int64) iter.Seq2[spec.Row, error] {
-	return func(yield func(spec.Row, error) bool) {
-		for r, err := range rows {
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			row := make(spec.Row, 0, 5)
-			row = append(row, r.Hash, r.Sort)
-			if !noValue {
-				row = append(row, r.Value)
-			}
-			var left any
-			if !r.Expires.IsZero() {
-				left = r.TTL
-			}
-			*count++
-			if !yield(append(row, left, r.Partition), nil) {
-				return
-			}
-		}
+func scanRow(r driver.ScanRow, noValue, detailed bool, width int) spec.Row {
+	row := make(spec.Row, 0, width)
+	row = append(row, r.Hash, r.Sort)
+	if !noValue {
+		row = append(row, r.Value)
 	}
+	var left any
+	if !r.Expires.IsZero() {
+		left = r.TTL
+	}
+	row = append(row, left, r.Partition)
+	if detailed {
+		row = append(row, r.AppID, word(r.Server))
+	}
+	return row
 }

@@ -37,31 +37,39 @@ func ServerInfo(env commands.Env) spec.Command {
 		},
 		SeeAlso: []string{"nodes", "cluster_info"},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
-			return serverInfo(ctx, env, call)
+			return askServers(ctx, env, call, "server-info")
 		},
 	}
 }
 
-func serverInfo(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Table, error) {
-	listed, err := endpoints(call.String("list"))
+// askServers sends a remote command that reads to the servers that -t and -l choose.
+func askServers(ctx context.Context, env commands.Env, call *spec.Call, command string) (*spec.Table, error) {
+	c, servers, err := chosenServers(ctx, env, call, call.String("type"))
 	if err != nil {
 		return nil, err
 	}
+	answers := askAll(ctx, c, servers, command)
+	return answersTable(servers, answers), ctx.Err()
+}
+
+// chosenServers are those of -l, or all of a role.
+func chosenServers(ctx context.Context, env commands.Env, call *spec.Call, role string) (admin, []driver.Server, error) {
+	listed, err := endpoints(call.String("list"))
+	if err != nil {
+		return nil, nil, err
+	}
 	if len(listed) > 0 && call.Has("type") {
-		return nil, spec.Errorf(spec.Usage, "-t and -l exclude each other")
+		return nil, nil, spec.Errorf(spec.Usage, "-t and -l exclude each other")
 	}
 	c, err := open(ctx, env, call)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	servers := listed
-	if len(listed) == 0 {
-		if servers, err = serversOf(ctx, c, call.String("type")); err != nil {
-			return nil, err
-		}
+	if len(listed) > 0 {
+		return c, listed, nil
 	}
-	answers := askAll(ctx, c, servers, "server-info")
-	return answersTable(servers, answers), ctx.Err()
+	servers, err := serversOf(ctx, c, role)
+	return c, servers, err
 }
 
 // endpoints reads host:port,host:port.
@@ -101,7 +109,7 @@ type answer struct {
 	err   error
 }
 
-func askAll(ctx context.Context, c admin, servers []driver.Server, command string) []answer {
+func askAll(ctx context.Context, c admin, servers []driver.Server, command string, args ...string) []answer {
 	answers := make([]answer, len(servers))
 	var group errgroup.Group
 	group.SetLimit(atOnce)
@@ -111,7 +119,7 @@ func askAll(ctx context.Context, c admin, servers []driver.Server, command strin
 			continue
 		}
 		group.Go(func() error {
-			text, err := c.RemoteCommand(ctx, s.Endpoint, command)
+			text, err := c.RemoteCommand(ctx, s.Endpoint, command, args...)
 			answers[i] = answer{asked: true, text: strings.TrimSpace(text), err: err}
 			return nil
 		})

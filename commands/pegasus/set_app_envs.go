@@ -16,13 +16,14 @@ func SetAppEnvs(env commands.Env) spec.Command {
 		Systems: systems,
 		Topic:   "settings",
 		Summary: "change settings of the table in use",
-		Long: "Sets one or more settings of a table, all or none of them; the meta server refuses names and values it does not know. " +
+		Long: "Sets one or more settings of a table, all or none of them. Names and values are checked before anything is sent; " +
+			"--force sends a name or value that is not known here. " +
 			"Replicas follow with their next configuration sync, within a minute. " +
 			"Settings that can turn clients away, or make rows expire, ask first.",
 		Args: []spec.Arg{
-			{Name: "key", Kind: spec.ArgSetting, Help: "name of the setting"},
-			{Name: "value", Kind: spec.ArgText, Help: "its new value"},
-			{Name: "key value", Kind: spec.ArgText, Optional: true, Repeated: true, Help: "more of them"},
+			{Name: "key", Kind: spec.ArgSetting, Help: "name of the setting", Offers: settingNames()},
+			{Name: "value", Kind: spec.ArgText, Help: "its new value", Follow: settingValues()},
+			{Name: "key value", Kind: spec.ArgText, Optional: true, Repeated: true, Help: "more of them", Offers: settingNames(), Follow: settingValues()},
 		},
 		Flags: []spec.Flag{envTable},
 		Examples: []spec.Example{
@@ -47,6 +48,11 @@ func setAppEnvs(ctx context.Context, env commands.Env, call *spec.Call) (*spec.P
 	if err != nil {
 		return nil, err
 	}
+	for i, key := range keys {
+		if err := checkSetting(key, values[i], call.Force); err != nil {
+			return nil, err
+		}
+	}
 	c, table, err := openTable(ctx, env, call, call.String("table"))
 	if err != nil {
 		return nil, err
@@ -57,7 +63,7 @@ func setAppEnvs(ctx context.Context, env commands.Env, call *spec.Call) (*spec.P
 	}
 	text := make([]string, len(keys))
 	class := spec.Alter
-	notes := []string{envDelay}
+	notes := append([]string{envDelay}, sinceNotes(keys)...)
 	for i, key := range keys {
 		text[i] = key + "=" + shown(values[i])
 		if why := danger(key); why != "" {

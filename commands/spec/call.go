@@ -18,6 +18,8 @@ type Call struct {
 	Flags map[string][]string
 	// Wait bounds waiting for what a change caused: 0 means until it is done, negative means not at all (--no-wait).
 	Wait time.Duration
+	// Force is --force: a command that checks names or values before they are sent lets unknown ones pass.
+	Force bool
 }
 
 // Arg returns argument i, or "" when it was not given.

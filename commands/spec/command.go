@@ -58,6 +58,10 @@ type Arg struct {
 	Values   []string // for ArgEnum
 	Optional bool
 	Repeated bool
+	// Offers are what completion offers for any other kind; other values are as good. Where the word before is a key
+	// of Follow, its values are offered instead: a setting's name is followed by what it may be.
+	Offers []string
+	Follow map[string][]string
 }
 
 // Flag is a named option. Long names are accepted with one dash or two, and with `-` or `_` between their words.
@@ -68,6 +72,7 @@ type Flag struct {
 	Default string
 	Help    string
 	Values  []string // for ArgEnum
+	Offers  []string // what completion offers for any other kind; other values are as good
 	// Secret values reach no history, audit, trace, error or screen: they are written as ***.
 	Secret   bool
 	Required bool
@@ -87,22 +92,22 @@ func (f Flag) Key() string {
 type ArgKind int
 
 const (
-	ArgText     ArgKind = iota // any text
-	ArgBytes                   // arbitrary bytes: a key or a value
-	ArgInt                     // a decimal integer, may be negative
-	ArgBool                    // as a flag: present means true; as an argument: true or false
-	ArgDuration                // Go's syntax ("500ms", "2h") or a bare number, which is seconds
-	ArgMillis                  // a bare number of milliseconds, as the stores' own shells take it, or Go's syntax
-	ArgEnum                    // one of Values
-	ArgTable                   // the name of a table
-	ArgPartition               // the number of a partition of the table in use
-	ArgEndpoint                // host:port of a node
-	ArgCluster                 // the name of a configured cluster, or an address
-	ArgSetting                 // the name of a setting of the table or cluster
-	ArgPair                    // k=v, several joined by commas
-	ArgFile                    // a path on this machine
-	ArgCommand                 // the name of a command
-	ArgLine                    // the rest of the line: a command with its own flags, taken as it stands
+	ArgText      ArgKind = iota // any text
+	ArgBytes                    // arbitrary bytes: a key or a value
+	ArgInt                      // a decimal integer, may be negative
+	ArgBool                     // as a flag: present means true; as an argument: true or false
+	ArgDuration                 // Go's syntax ("500ms", "2h") or a bare number, which is seconds
+	ArgMillis                   // a bare number of milliseconds, as the stores' own shells take it, or Go's syntax
+	ArgEnum                     // one of Values
+	ArgTable                    // the name of a table
+	ArgPartition                // the number of a partition of the table in use
+	ArgEndpoint                 // host:port of a node
+	ArgCluster                  // the name of a configured cluster, or an address
+	ArgSetting                  // the name of a setting of the table or cluster
+	ArgPair                     // k=v, several joined by commas
+	ArgFile                     // a path on this machine
+	ArgCommand                  // the name of a command
+	ArgLine                     // the rest of the line: a command with its own flags, taken as it stands
 )
 
 // Matches reports whether the command exists on a system.

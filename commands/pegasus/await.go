@@ -1,0 +1,54 @@
+package pegasus
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"shardsh/commands/spec"
+)
+
+// waiting is a step that waits for what an earlier one caused.
+type waiting struct {
+	text    string
+	objects []string
+	limit   time.Duration // 0: as long as it takes
+	// look tells whether it has come about and where it stands. An error that is Unavailable may pass.
+	look func(ctx context.Context) (done bool, stand string, err error)
+	hint string // when it did not come about in time
+}
+
+func (w waiting) step() spec.Step {
+	return spec.Step{Text: w.text, Objects: w.objects, Class: spec.Read, Apply: w.apply}
+}
+
+func (w waiting) apply(ctx context.Context, report spec.Report) error {
+	if w.limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, w.limit)
+		defer cancel()
+	}
+	pause, failures, last := pollFirst, 0, "nothing is known yet"
+	for {
+		done, stand, err := w.look(ctx)
+		switch {
+		case err == nil:
+			failures, last = 0, stand
+			report.Detail("%s", stand)
+			if done {
+				return nil
+			}
+		case ctx.Err() == nil:
+			if failures++; failures == pollFailures || spec.KindOf(err) != spec.Unavailable {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			e := &spec.Error{Kind: spec.KindOf(ctx.Err()), Op: w.text, Err: fmt.Errorf("%s: %w", last, ctx.Err())}
+			return e.WithHint("%s", w.hint)
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, pollLast)
+	}
+}
