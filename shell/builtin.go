@@ -15,9 +15,11 @@ func builtins(s *Shell) []spec.Command {
 		onOffWord(s, "trace", "show every call on the wire on stderr"),
 		escapeAllWord(s), timeoutWord(s),
 		sourceWord(s), editWord(s), waitWord(s), watchWord(s), historyWord(s), configShowWord(s),
-		holdsWord(s), holdsRestoreWord(s),
+		holdsWord(s), holdsRestoreWord(s), applyWord(s), undoWord(s),
 		helpWord(s), matrixWord(s), exitCodesWord(), formatsWord(), completionWord(s), versionWord(s), exitWord(),
-		sandboxListWord(s), sandboxKillWord(s), sandboxStartWord(s),
+		sandboxListWord(s), sandboxKillWord(s), sandboxStartWord(s), sandboxStopWord(s), sandboxPauseWord(s),
+		sandboxSlowWord(s), sandboxPartitionWord(s), sandboxHealWord(s), sandboxLoseWord(s), sandboxThrottleWord(s),
+		sandboxBreakWord(s),
 	}
 }
 

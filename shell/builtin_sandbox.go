@@ -53,9 +53,9 @@ func sandboxListWord(s *Shell) spec.Command {
 			}
 			var rows []spec.Row
 			for _, n := range nodes {
-				rows = append(rows, spec.Row{n.Cluster, n.System, n.Role, n.Endpoint, n.State, int64(n.PID), fmt.Sprintf("÷ %d", n.Timers)})
+				rows = append(rows, spec.Row{n.Cluster, n.System, n.Role, n.Endpoint, n.State, int64(n.PID), fmt.Sprintf("÷ %d", n.Timers), orNone(n.Faults)})
 			}
-			cols := spec.Columns("cluster", "system", "role", "endpoint", "state", "pid", "timers")
+			cols := spec.Columns("cluster", "system", "role", "endpoint", "state", "pid", "timers", "faults")
 			cols[5].Kind = spec.Int
 			return &spec.Table{Columns: cols, Rows: spec.RowsOf(rows...)}, nil
 		},
@@ -71,7 +71,7 @@ func sandboxKillWord(s *Shell) spec.Command {
 }
 
 func sandboxStartWord(s *Shell) spec.Command {
-	return s.sandboxNodeWord("start", "start a node of a sandbox that was killed", "kill", sandbox.Alive,
+	return s.sandboxNodeWord("start", "start a node of a sandbox that is dead, or let a paused one go on", "kill", sandbox.Alive,
 		func(ctx context.Context, c *sandbox.Client, node string) error {
 			_, err := c.Start(ctx, node)
 			return err
@@ -85,7 +85,7 @@ func (s *Shell) sandboxNodeWord(verb, summary, opposite, state string, do func(c
 		Long: "Steers the emulated cluster, here or in another process that serves it. A real cluster is refused.",
 		Examples: []spec.Example{{
 			Line: "sandbox " + verb + " .32:34801", Says: summary,
-			Setup: map[string][]string{"kill": {"ls"}, "start": {"ls", "sandbox kill .32:34801"}}[verb],
+			Setup: append([]string{"ls"}, map[string][]string{"start": {"sandbox kill .32:34801"}}[verb]...),
 		}},
 		SeeAlso: []string{"sandbox list", "sandbox " + opposite},
 		Change: func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
@@ -130,6 +130,14 @@ func (s *Shell) nodeState(ctx context.Context, cluster, endpoint, want string) (
 		return spec.State{Kind: spec.Done, Why: "it is " + want + " already"}, nil
 	}
 	return spec.State{}, err
+}
+
+// orNone is a cell without a value for "".
+func orNone(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
 }
 
 func findNode(ctx context.Context, c *sandbox.Client, name string) (sandbox.NodeStatus, error) {

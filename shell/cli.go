@@ -38,6 +38,7 @@ type flags struct {
 	settings        map[string]string // those that are settings of config.ini too, by their names there
 	yes             *string
 	force, plan     bool
+	planFile        string
 	version, help   bool
 	interactive     bool
 	lets            []string
@@ -83,7 +84,8 @@ func programFlags(f *flags) *pflag.FlagSet {
 	set.String("yes", "", "confirm: --yes for risky changes, --yes=`NAME` for destructive ones")
 	set.Lookup("yes").NoOptDefVal = yesWithoutName
 	set.BoolVar(&f.force, "force", false, "turn what blocks a plan into steps to be confirmed by name")
-	set.BoolVar(&f.plan, "plan", false, "show what changes would do, and change nothing")
+	set.String("plan", "", "show what changes would do, and change nothing; --plan=`FILE` writes the plan for apply")
+	set.Lookup("plan").NoOptDefVal = yesWithoutName
 	set.Bool("read-only", false, "refuse every change")
 	set.String("timeout", "", "how long to wait for one answer on the wire, a `duration`")
 	set.String("wait", "", "how long to wait for what a change caused, a `duration`")
@@ -108,6 +110,9 @@ func parseProgram(args []string) (flags, *pflag.FlagSet, error) {
 		if p := set.Lookup(strings.ReplaceAll(k.Name, "_", "-")); p != nil && p.Changed && k.Name != "cluster" {
 			f.settings[k.Name] = p.Value.String()
 		}
+	}
+	if p := set.Lookup("plan"); p.Changed {
+		f.plan, f.planFile = true, strings.TrimPrefix(p.Value.String(), yesWithoutName)
 	}
 	if p := set.Lookup("yes"); p.Changed {
 		name := strings.TrimPrefix(p.Value.String(), yesWithoutName)
@@ -134,7 +139,7 @@ func Main(p Program) int {
 		fmt.Fprintln(p.Stdout, "shardsh", p.Version)
 		return ExitDone
 	case f.help:
-		set.Lookup("yes").NoOptDefVal = "" // it has no text that could be shown
+		set.Lookup("yes").NoOptDefVal, set.Lookup("plan").NoOptDefVal = "", "" // they have no text that could be shown
 		fmt.Fprintf(p.Stdout, "usage: shardsh [flags] [COMMAND ARG…]\n       shardsh sandbox [flags] [NAME…]\n\n"+
 			"Without a command: the prompt on a terminal, else the lines of standard input.\n\n%s\n"+
 			"help (inside) lists the commands; shardsh help COMMAND explains one.\n", set.FlagUsages())

@@ -66,8 +66,8 @@ func (a assistant) arguments(found []*spec.Command, n int, words []string, curre
 	}
 	rest := words[n:]
 	if len(rest) > 0 {
-		if f, ok := findFlag(c, rest[len(rest)-1]); ok && f.Kind != spec.ArgBool && f.Name != "yes" {
-			return a.values(f.Kind, f.Values, f.Name)
+		if f, ok := findFlag(c, rest[len(rest)-1]); ok && f.Kind != spec.ArgBool && f.Name != "yes" && f.Name != "plan" {
+			return a.values(f.Kind, slices.Concat(f.Values, f.Offers), f.Name)
 		}
 	}
 	if strings.HasPrefix(current, "-") {
@@ -87,7 +87,12 @@ func (a assistant) arguments(found []*spec.Command, n int, words []string, curre
 	if arg.Kind == spec.ArgLine {
 		return a.candidates(rest[len(rest)-max(i-len(c.Args)+1, 0):], current)
 	}
-	return a.values(arg.Kind, arg.Values, arg.Name)
+	if len(rest) > 0 {
+		if after, known := arg.Follow[rest[len(rest)-1]]; known && i > 0 {
+			return a.values(spec.ArgText, after, "")
+		}
+	}
+	return a.values(arg.Kind, slices.Concat(arg.Values, arg.Offers), arg.Name)
 }
 
 // commandNames lists words that exist on the current system; with a prefix, the second words of two-word names.
@@ -132,7 +137,7 @@ func countArgs(c *spec.Command, words []string) int {
 	for i := 0; i < len(words); i++ {
 		f, ok := findFlag(c, words[i])
 		switch {
-		case ok && f.Kind != spec.ArgBool && f.Name != "yes":
+		case ok && f.Kind != spec.ArgBool && f.Name != "yes" && f.Name != "plan":
 			i++
 		case flagName(words[i]) != "" && n == 0:
 		default:

@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -36,6 +37,7 @@ type planRun struct {
 	extras  extras
 	rows    []spec.Row
 	changed int // steps that took effect
+	done    doneChange
 	audit   *auditEntry
 }
 
@@ -70,7 +72,12 @@ func planTable(p *spec.Plan) *spec.Table {
 }
 
 // showPlan answers --plan: what would be done, and whether it would be allowed.
-func (s *Shell) showPlan(call *spec.Call, p *spec.Plan) (*spec.Table, error) {
+func (s *Shell) showPlan(call *spec.Call, x extras, p *spec.Plan) (*spec.Table, error) {
+	if name := cmp.Or(x.PlanFile, s.flags.planFile); name != "" {
+		if err := writePlan(name, call, p); err != nil {
+			return nil, err
+		}
+	}
 	s.planned = append(s.planned, plannedLine{line: s.lineNumber, objects: p.Objects(), text: call.Line})
 	if len(p.Blockers) > 0 {
 		return planTable(p), blockedError(p)
@@ -142,7 +149,11 @@ func (s *Shell) apply(ctx context.Context, call *spec.Call, x extras, p *spec.Pl
 		return nil, err
 	}
 	s.changed = true
+	r.done = doneChange{cluster: call.Cluster, table: call.Table, line: call.Line}
 	err = r.run(ctx)
+	if r.changed > 0 && !rowsOnly(p) {
+		s.lastDone = &r.done
+	}
 	err = single(errors.Join(err, r.audit.end(err, r.changed)))
 	if p.Answers != nil && (err == nil || spec.KindOf(err) == spec.AnsweredNo) {
 		return p.Answers(), err
@@ -234,6 +245,7 @@ func (r *planRun) step(ctx context.Context, st spec.Step) error {
 	switch {
 	case err == nil:
 		r.changed++
+		r.remember(st)
 		r.note(st, outcomeDone, detail)
 	case spec.KindOf(err) == spec.UnknownOutcome:
 		r.note(st, outcomeUnknown, err.Error())
@@ -294,6 +306,17 @@ func (r *planRun) expand(ctx context.Context, st spec.Step) error {
 	return r.steps(ctx, subs)
 }
 
+// remember keeps the way back of a step that took effect.
+func (r *planRun) remember(st spec.Step) {
+	switch {
+	case st.Class == spec.Read:
+	case st.Undo != "":
+		r.done.undo = append(r.done.undo, st.Undo)
+	default:
+		r.done.without = append(r.done.without, st.Text)
+	}
+}
+
 func (r *planRun) note(st spec.Step, outcome, detail string) {
 	var d any
 	if detail != "" {
@@ -313,9 +336,9 @@ func (r *planRun) table() *spec.Table {
 // digest identifies a plan: the same line on the same state plans the same digest.
 func digest(call *spec.Call, p *spec.Plan) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", call.Cluster, call.Table, call.Line, p.Title)
+	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", call.Cluster, call.Table, withoutPlanFlag(call.Line), p.Title)
 	for _, st := range p.Steps {
-		fmt.Fprintf(h, "%s\x00%q\x00%d\x00", st.Text, st.Objects, st.Class)
+		fmt.Fprintf(h, "%s\x00%q\x00%d\x00%s\x00", st.Text, st.Objects, st.Class, st.Undo)
 	}
 	for _, b := range p.Blockers {
 		fmt.Fprintf(h, "blocker %s\x00%s\x00", b.Object, b.Why)

@@ -21,6 +21,7 @@ type extras struct {
 	Raw                  bool
 	Yes                  *string // nil: not given; "": --yes; a name: --yes=NAME
 	Force, Plan          bool
+	PlanFile             string // --plan=FILE
 	Wait                 time.Duration
 	WaitSet              bool
 	Timeout              time.Duration
@@ -36,7 +37,7 @@ var extraFlags = []spec.Flag{
 	{Name: "raw", Kind: spec.ArgBool, Help: "sizes, durations and times as machines write them"},
 	{Name: "yes", Help: "confirm: --yes for risky changes, --yes=NAME for destructive ones"},
 	{Name: "force", Kind: spec.ArgBool, Help: "turn what blocks the plan into steps to be confirmed by name"},
-	{Name: "plan", Kind: spec.ArgBool, Help: "show what would be done, and do nothing"},
+	{Name: "plan", Kind: spec.ArgFile, Help: "show what would be done, and do nothing; --plan=FILE writes it for apply"},
 	{Name: "wait", Kind: spec.ArgDuration, Help: "how long to wait for what a change caused"},
 	{Name: "no-wait", Kind: spec.ArgBool, Help: "do not wait for what a change caused"},
 	{Name: "timeout", Kind: spec.ArgDuration, Help: "how long to wait for one answer on the wire"},
@@ -80,7 +81,7 @@ func parseFlags(c *spec.Command, words []string) (parsed, error) {
 		if f.Kind == spec.ArgBool {
 			p.NoOptDefVal = "true"
 		}
-		if f.Name == "yes" {
+		if f.Name == "yes" || f.Name == "plan" && f.Kind == spec.ArgFile {
 			p.NoOptDefVal = yesWithoutName
 		}
 	}
@@ -219,7 +220,7 @@ func (x *extras) put(name, value string) {
 	case "force":
 		x.Force, _ = strconv.ParseBool(value)
 	case "plan":
-		x.Plan, _ = strconv.ParseBool(value)
+		x.Plan, x.PlanFile = true, strings.TrimPrefix(value, yesWithoutName)
 	case "wait":
 		x.Wait, _ = spec.ParseDuration(value, time.Second)
 		x.WaitSet = true
@@ -269,6 +270,7 @@ func (s *Shell) resolve(words []string) (*spec.Call, extras, error) {
 	}
 	call := &spec.Call{
 		Command: c, Args: p.args, Flags: p.flags, Cluster: s.session.cluster, Table: s.session.table, Wait: s.waitFor(x),
+		Force: x.Force || s.flags.force,
 	}
 	return call, x, nil
 }

@@ -159,7 +159,7 @@ func (s *Shell) answer(ctx context.Context, call *spec.Call, x extras) (*spec.Ta
 		return nil, s.dependency(err)
 	}
 	if planOnly {
-		return s.showPlan(call, p)
+		return s.showPlan(call, x, p)
 	}
 	return s.apply(ctx, call, x, p)
 }

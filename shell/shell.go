@@ -46,6 +46,7 @@ type Shell struct {
 	depth       int // of source and wait, to bound recursion
 	planned     []plannedLine
 	changed     bool // the last line changed something
+	lastDone    *doneChange
 }
 
 // lockedWriter lets traces, progress and errors share standard error without mixing their lines.
