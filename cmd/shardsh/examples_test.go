@@ -20,7 +20,8 @@ func TestExamples(t *testing.T) {
 		t.Run(e.Line, func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.Command(program, "-o", "plain")
-			cmd.Env = append(os.Environ(), isolated(t.TempDir())...)
+			cmd.Dir = t.TempDir() // an example may write a file
+			cmd.Env = append(os.Environ(), isolated(cmd.Dir)...)
 			cmd.Stdin = strings.NewReader(strings.Join(append(e.Setup, e.Line), "\n") + "\n")
 			var out, errs bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &errs

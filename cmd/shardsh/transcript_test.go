@@ -24,6 +24,9 @@ var sourceDir string
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
+	if shape := os.Getenv(fleetShape); shape != "" {
+		return serveFleet(shape)
+	}
 	dir, err := os.MkdirTemp("", "shardsh-test")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
