@@ -235,6 +235,9 @@ var spanStyles = map[line.SpanKind]term.Style{
 
 // Spans implements term.Assistant: known commands and errors are told apart while one types.
 func (a assistant) Spans(text string) []term.Span {
+	if !a.shell.option("highlight").Bool() {
+		return nil
+	}
 	var out []term.Span
 	atCommand := true
 	for _, sp := range line.Spans(text) {

@@ -168,6 +168,10 @@ func TestHintAndHighlight(t *testing.T) {
 	if spans := a.Spans("nosuch x"); len(spans) == 0 || spans[0].Style == a.Spans("ok x")[0].Style {
 		t.Error("an unknown command looks like a known one")
 	}
+	b.session.options["highlight"] = "false"
+	if spans := a.Spans("nosuch x"); len(spans) > 0 {
+		t.Errorf("highlighted although it is switched off: %+v", spans)
+	}
 }
 
 func TestPromptShowsTheStateOfTheCluster(t *testing.T) {
