@@ -128,6 +128,9 @@ func (s *Shell) carryOut(ctx context.Context, call *spec.Call, x extras, out *si
 		defer s.callTimeout.Store(0)
 	}
 	t, err := s.answer(ctx, call, x)
+	if call.Command.Change != nil {
+		ctx = context.WithoutCancel(ctx) // what was done is shown, also after Ctrl-C
+	}
 	if t != nil {
 		if werr := s.render(ctx, t, x, format, out); werr != nil && (err == nil || ExitCode(werr) == ExitPipe) {
 			return werr
