@@ -243,6 +243,10 @@ func awaitWithout(c healer, node string, limit time.Duration) waiting {
 		text: "wait until no partition counts on " + node, objects: []string{node}, limit: limit,
 		hint: "the same line again goes on waiting; showopstatus shows what the cluster does",
 		look: func(ctx context.Context) (bool, string, error) {
+			_, alive, err := findNode(ctx, c, node)
+			if err != nil {
+				return false, "", err
+			}
 			all, err := everyPartition(ctx, c)
 			if err != nil {
 				return false, "", err
@@ -250,8 +254,11 @@ func awaitWithout(c healer, node string, limit time.Duration) waiting {
 			left, orphans := 0, []string(nil)
 			for _, a := range all {
 				for _, part := range a.Partitions {
-					left += one(holdsReplica(part, node))
-					if part.Primary == "" {
+					heir := len(liveOthers(part, node, alive)) > 0 || slices.ContainsFunc(part.LastDrops, func(e string) bool { return alive[e] })
+					switch {
+					case holdsReplica(part, node), part.Primary == "" && heir: // the meta server is about to choose
+						left++
+					case part.Primary == "":
 						orphans = append(orphans, partitionAt{a.Name, a.AppID, part.Index}.String())
 					}
 				}
