@@ -20,7 +20,7 @@ func (d *Driver) BlackList(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := d.remote(ctx, leader, false, blackListCommand)
+	text, err := d.RemoteCommand(ctx, leader, blackListCommand)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func (d *Driver) SetBlackList(ctx context.Context, nodes []string) error {
 	if arg == "" {
 		arg = "clear"
 	}
-	text, err := d.remote(ctx, leader, true, blackListCommand, arg)
+	text, err := d.RemoteCommand(ctx, leader, blackListCommand, arg)
 	if err != nil {
 		return err
 	}
@@ -83,20 +83,6 @@ func (d *Driver) leader(ctx context.Context) (string, error) {
 		return "", &spec.Error{Kind: spec.Failed, Op: "find the primary meta server", Err: spec.Errorf(spec.Failed, "the cluster does not tell")}
 	}
 	return info.Leader, nil
-}
-
-// remote runs a remote command that is known to read or to change.
-func (d *Driver) remote(ctx context.Context, endpoint string, change bool, command string, args ...string) (string, error) {
-	ctx, cancel := d.bound(ctx)
-	defer cancel()
-	rpc := wire.CallCommand
-	rpc.Change = change
-	q := wire.Command{Name: command, Args: append([]string{}, args...)}
-	var text string
-	if err := call(ctx, d, endpoint, &rpc, wire.GPID{}, 0, &q, &text, nil); err != nil {
-		return "", failure("run "+command, change, err)
-	}
-	return text, nil
 }
 
 // Learner is a replica that is being copied to a node.

@@ -26,3 +26,10 @@ func TestBlackListAnswers(t *testing.T) {
 		}
 	}
 }
+
+// The list is read as a read, which may be asked again, and set as a change, which may not.
+func TestBlackListCommandReadsAndChanges(t *testing.T) {
+	if !CommandReads(blackListCommand, nil) || CommandReads(blackListCommand, []string{"clear"}) {
+		t.Error("the black list command is taken for the wrong kind of call")
+	}
+}
