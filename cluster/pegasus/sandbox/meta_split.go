@@ -379,7 +379,7 @@ func (m *metaServer) queryCompact(_ *inbound, q *wire.QueryCompactRequest, out *
 		}
 	}
 	if idle >= all {
-		out.Err, out.Hint = wire.CodeInvalidState, q.AppName + " is not being compacted"
+		out.Err, out.Hint = wire.CodeInvalidState, q.AppName+" is not being compacted"
 		return ""
 	}
 	out.Err, out.Hint, out.Progress = wire.OK, "", new(int32(min(100, done*100/all)))
