@@ -103,7 +103,9 @@ func TestCompactCalls(t *testing.T) {
 		}
 		return &wire.HintResponse{Err: code, Hint: "hint"}
 	})
-	do := func() error { return d.StartCompaction(t.Context(), "t", Compaction{Level: 2, Bottommost: true, AtATime: 3}) }
+	do := func() error {
+		return d.StartCompaction(t.Context(), "t", Compaction{Level: 2, Bottommost: true, AtATime: 3})
+	}
 	if err := do(); err != nil {
 		t.Error(err)
 	}

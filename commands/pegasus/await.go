@@ -15,7 +15,9 @@ type waiting struct {
 	limit   time.Duration // 0: as long as it takes
 	// look tells whether it has come about and where it stands. An error that is Unavailable may pass.
 	look func(ctx context.Context) (done bool, stand string, err error)
-	hint string // when it did not come about in time
+	// progress, when set, tells after each look how much there is of how much.
+	progress func() (done, total int, unit string)
+	hint     string // when it did not come about in time
 }
 
 func (w waiting) step() spec.Step {
@@ -35,6 +37,10 @@ func (w waiting) apply(ctx context.Context, report spec.Report) error {
 		case err == nil:
 			failures, last = 0, stand
 			report.Detail("%s", stand)
+			if w.progress != nil {
+				have, total, unit := w.progress()
+				report.Progress(int64(have), int64(total), unit)
+			}
 			if done {
 				return nil
 			}
