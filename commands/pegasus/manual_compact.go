@@ -26,7 +26,7 @@ func ManualCompact(env commands.Env) spec.Command {
 		Summary: "compact a table: free the space of rows that are gone",
 		Long: "Has every replica of a table rewrite its files, without the rows that were deleted, that have expired, or that left in a " +
 			"partition split, and waits until all are done. It loads the disks; -c bounds how many replicas a node compacts at a " +
-			"time. What was deleted from the deepest level goes only with -b. Nothing takes it back, and nothing stops it " +
+			"time. Files of the deepest level are left as they are without -b. Nothing takes it back, and nothing stops it " +
 			"but manual_compact.disabled for replicas that have not begun. A second one within the same second as the last is none.",
 		Flags: []spec.Flag{
 			tableFlag,

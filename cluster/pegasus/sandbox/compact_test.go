@@ -154,6 +154,44 @@ func TestCompactByEnvs(t *testing.T) {
 	}
 }
 
+// What was found dead is looked at again before it is deleted: it may have been written since, or be a learner's.
+func TestCompactSparesWhatIsWrittenMeanwhile(t *testing.T) {
+	t.Parallel()
+	c := run(t, "onebox", "")
+	u := newUser(t, c)
+	config := u.config("demo")
+	p := config.Configs[0]
+	hash := hashOn(config, 0)
+	past := int32(time.Now().Unix() - wire.Epoch - 5)
+	r := c.nodes[0].replica(p.PID)
+	var keys [][]byte
+	for i := range 4 {
+		if err := u.put("demo", hash, fmt.Sprint(i), "old", past); err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, r.storeKey(key(hash, fmt.Sprint(i))))
+	}
+	if err := u.put("demo", hash, "1", "new", 0); err != nil {
+		t.Fatal(err)
+	}
+	r.mu.Lock()
+	status := r.status
+	r.status = wire.ReplicaPotentialSecondary
+	r.mu.Unlock()
+	if err := r.deleteUnseen(keys); err != nil || r.countKeys() != 4 {
+		t.Errorf("a learner's rows: %d are left, %v", r.countKeys(), err)
+	}
+	r.mu.Lock()
+	r.status = status
+	r.mu.Unlock()
+	if err := r.deleteUnseen(keys); err != nil || r.countKeys() != 1 {
+		t.Errorf("%d rows are left, %v", r.countKeys(), err)
+	}
+	if got, status := u.get("demo", hash, "1"); got != "new" || status != 0 {
+		t.Errorf("the row that was written reads %q, status %d", got, status)
+	}
+}
+
 // No node compacts more replicas at a time than it may.
 func TestCompactIsBounded(t *testing.T) {
 	s := &replicaServer{replicas: map[wire.GPID]*replica{}, stop: make(chan struct{}), compacts: make(chan struct{}, 1)}

@@ -9,7 +9,7 @@
 //	node.go        a replica server; data.go and scan.go its calls; limits.go what a table's envs deny
 //	command.go     remote commands; settings.go, counters.go and stats.go what they show and change
 //	replica.go     one replica; primary.go how writes are ordered and acknowledged; learner.go how one catches up
-//	split.go       how a partition becomes two; compact.go what is cleared away
+//	split.go       how a partition becomes two; child.go how the second one is made; compact.go what is cleared away
 //	layout.go      keys and values in the store
 //
 // What holds: a write is acknowledged when every member of its partition's group has it, at least a majority of the

@@ -37,6 +37,22 @@ func (u *user) writeThroughSplit(hash string, acked *atomic.Int64) {
 	}
 }
 
+// grown says whether all counts have grown by so much since it was called.
+func grown(counts []atomic.Int64, by int64) func() bool {
+	from := make([]int64, len(counts))
+	for i := range counts {
+		from[i] = counts[i].Load()
+	}
+	return func() bool {
+		for i := range counts {
+			if counts[i].Load() < from[i]+by {
+				return false
+			}
+		}
+		return true
+	}
+}
+
 // nodesOf lists the replica servers of a sandbox in another process.
 func (u *user) nodesOf() (endpoints []string) {
 	for _, n := range ask(u, &wire.ListNodes, wire.ListNodesRequest{}).Nodes {
@@ -82,21 +98,7 @@ func TestSplitSurvivesKill(t *testing.T) {
 			w.metas = u.metas
 			wrote.Go(func() { w.writeThroughSplit(fmt.Sprint("hash", i), &acked[i]) })
 		}
-		written := func(more int64) func() bool {
-			var from [writers]int64
-			for i := range acked {
-				from[i] = acked[i].Load()
-			}
-			return func() bool {
-				for i := range acked {
-					if acked[i].Load() < from[i]+more {
-						return false
-					}
-				}
-				return true
-			}
-		}
-		u.eventually("rows are written before", written(20))
+		u.eventually("rows are written before", grown(acked[:], 20))
 		partitions *= 2
 		u.startSplit("demo", partitions)
 		if round == 1 {
@@ -108,7 +110,7 @@ func TestSplitSurvivesKill(t *testing.T) {
 		} else {
 			u.eventually("children are being made", u.copying)
 		}
-		u.eventually("rows are written meanwhile", written(5))
+		u.eventually("rows are written meanwhile", grown(acked[:], 5))
 		p.kill()
 		wrote.Wait()
 		p = startProcess(t, dir)

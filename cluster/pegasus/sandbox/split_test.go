@@ -110,7 +110,7 @@ func (u *user) hold(table string) (release func()) {
 	return func() { u.start(endpoint) }
 }
 
-func TestSplitIsControlled(t *testing.T) {
+func TestSplitRefuses(t *testing.T) {
 	t.Parallel()
 	u := newUser(t, run(t, "onebox", ""))
 	for name, c := range map[string]struct {
@@ -128,13 +128,44 @@ func TestSplitIsControlled(t *testing.T) {
 	if _, code := u.splitStatus("demo"); code != wire.CodeInvalidState {
 		t.Errorf("status of a table that is not split: %s", code)
 	}
-	expect := func(what, got, want string) {
-		t.Helper()
-		if got != want {
-			t.Errorf("%s is answered %s, want %s", what, got, want)
+	u.expect("pause without a split", u.controlSplit("demo", wire.SplitPause, -1), wire.CodeInvalidState)
+	u.hold("demo")
+	u.startSplit("demo", 8)
+	for i, p := range u.config("demo").Configs {
+		if child := i >= 4; child != (p.Ballot == -1) || child == p.Primary.Valid() {
+			t.Errorf("partition %d of a table that is being split: %+v", i, p)
 		}
 	}
-	expect("pause without a split", u.controlSplit("demo", wire.SplitPause, -1), wire.CodeInvalidState)
+	u.expect("a second split", ask(u, &wire.StartSplit, wire.StartSplitRequest{AppName: "demo", NewPartitions: 16}).Err, wire.CodeBusy)
+	u.expect("drop", ask(u, &wire.DropApp, wire.DropAppRequest{AppName: "demo"}).Err, wire.CodeSplitting)
+	u.expect("a proposal for a child", ask(u, &wire.ProposeBalancer, wire.BalancerRequest{PID: wire.GPID{App: 2, Partition: 5}}).Err, wire.CodeInvalidParameters)
+	u.expect("another number of replicas", ask(u, &wire.SetReplicaCount, wire.SetReplicaCountRequest{AppName: "demo", Count: 2}).Err, wire.OK)
+	u.splits("demo", 8) // with two replicas each, the groups are complete
+}
+
+func (u *user) expect(what, got, want string) {
+	u.t.Helper()
+	if got != want {
+		u.t.Errorf("%s is answered %s, want %s", what, got, want)
+	}
+}
+
+// paused waits until parents are paused.
+func (u *user) paused(table string, parents ...int32) {
+	u.t.Helper()
+	u.eventually(fmt.Sprint(parents, " are paused"), func() bool {
+		status, _ := u.splitStatus(table)
+		return !slices.ContainsFunc(parents, func(i int32) bool { return status[i] != wire.SplitPaused })
+	})
+}
+
+func TestSplitIsControlled(t *testing.T) {
+	t.Parallel()
+	u := newUser(t, run(t, "onebox", ""))
+	control := func(how wire.SplitControl, parent int32, old ...int32) string {
+		t.Helper()
+		return u.controlSplit("demo", how, parent, old...)
+	}
 	check := u.keep("demo", "before", 40, 10)
 	release := u.hold("demo")
 	u.startSplit("demo", 8)
@@ -143,55 +174,37 @@ func TestSplitIsControlled(t *testing.T) {
 	if code != wire.OK || !maps.Equal(status, all) {
 		t.Fatal(status, code)
 	}
-	for i, p := range u.config("demo").Configs {
-		if child := i >= 4; child != (p.Ballot == -1) || child == p.Primary.Valid() {
-			t.Errorf("partition %d of a table that is being split: %+v", i, p)
-		}
-	}
-	expect("a second split", ask(u, &wire.StartSplit, wire.StartSplitRequest{AppName: "demo", NewPartitions: 16}).Err, wire.CodeBusy)
-	expect("drop", ask(u, &wire.DropApp, wire.DropAppRequest{AppName: "demo"}).Err, wire.CodeSplitting)
-	expect("pause of one", u.controlSplit("demo", wire.SplitPause, 1), wire.OK)
-	paused := func(parents ...int32) func() bool {
-		return func() bool {
-			status, _ := u.splitStatus("demo")
-			for _, i := range parents {
-				if status[i] != wire.SplitPaused {
-					return false
-				}
-			}
-			return true
-		}
-	}
-	u.eventually("one is paused", paused(1))
-	expect("pause of a paused one", u.controlSplit("demo", wire.SplitPause, 1), wire.CodeInvalidState)
-	expect("restart of one that goes on", u.controlSplit("demo", wire.SplitRestart, 0), wire.CodeInvalidState)
-	expect("pause of a child", u.controlSplit("demo", wire.SplitPause, 4), wire.CodeInvalidParameters)
-	expect("pause of all", u.controlSplit("demo", wire.SplitPause, -1), wire.OK)
-	u.eventually("all are paused", paused(0, 1, 2, 3))
-	expect("cancel of another count", u.controlSplit("demo", wire.SplitCancel, -1, 8), wire.CodeInvalidParameters)
-	expect("cancel without a count", u.controlSplit("demo", wire.SplitCancel, -1), wire.CodeInvalidParameters)
-	expect("cancel", u.controlSplit("demo", wire.SplitCancel, -1, 4), wire.OK)
+	u.expect("pause of one", control(wire.SplitPause, 1), wire.OK)
+	u.paused("demo", 1)
+	u.expect("pause of a paused one", control(wire.SplitPause, 1), wire.CodeInvalidState)
+	u.expect("restart of one that goes on", control(wire.SplitRestart, 0), wire.CodeInvalidState)
+	u.expect("pause of a child", control(wire.SplitPause, 4), wire.CodeInvalidParameters)
+	u.expect("pause of all", control(wire.SplitPause, -1), wire.OK)
+	u.paused("demo", 0, 1, 2, 3)
+	u.expect("cancel of another count", control(wire.SplitCancel, -1, 8), wire.CodeInvalidParameters)
+	u.expect("cancel without a count", control(wire.SplitCancel, -1), wire.CodeInvalidParameters)
+	u.expect("cancel", control(wire.SplitCancel, -1, 4), wire.OK)
 	u.eventually("the split is canceled", func() bool {
 		_, code := u.splitStatus("demo")
 		return code == wire.CodeInvalidState && u.config("demo").Partitions == 4
 	})
 	check(u)
 	u.startSplit("demo", 8)
-	expect("pause of one", u.controlSplit("demo", wire.SplitPause, 1), wire.OK)
-	u.eventually("one is paused", paused(1))
+	u.expect("pause of one", control(wire.SplitPause, 1), wire.OK)
+	u.paused("demo", 1)
 	release()
 	u.eventually("the others are split", func() bool {
 		status, code := u.splitStatus("demo")
 		return code == wire.OK && maps.Equal(status, map[int32]wire.SplitStatus{1: wire.SplitPaused})
 	})
-	expect("pause of one that is split", u.controlSplit("demo", wire.SplitPause, 0), wire.CodeChildRegistered)
-	expect("restart of one that is split", u.controlSplit("demo", wire.SplitRestart, 0), wire.CodeInvalidState)
-	expect("cancel when some are split", u.controlSplit("demo", wire.SplitCancel, -1, 4), wire.CodeChildRegistered)
+	u.expect("pause of one that is split", control(wire.SplitPause, 0), wire.CodeChildRegistered)
+	u.expect("restart of one that is split", control(wire.SplitRestart, 0), wire.CodeInvalidState)
+	u.expect("cancel when some are split", control(wire.SplitCancel, -1, 4), wire.CodeChildRegistered)
 	check(u)
-	expect("restart of all", u.controlSplit("demo", wire.SplitRestart, -1), wire.OK)
+	u.expect("restart of all", control(wire.SplitRestart, -1), wire.OK)
 	u.splits("demo", 8)
 	check(u)
-	expect("cancel when all are split", u.controlSplit("demo", wire.SplitCancel, -1, 4), wire.CodeInvalidState)
+	u.expect("cancel when all are split", control(wire.SplitCancel, -1, 4), wire.CodeInvalidState)
 	u.same("demo")
 }
 
