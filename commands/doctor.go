@@ -20,7 +20,7 @@ func Doctor(env Env) spec.Command {
 			"would help. Then it says which nodes could fail, singly or together, before partitions stop taking writes. " +
 			"With --if-down it answers as if these nodes were down, before one takes them down. Exit 0 when well, 7 when not.",
 		Flags: []spec.Flag{
-			{Name: "if-down", Kind: spec.ArgEndpoint, Repeated: true, Help: "as if these nodes were down: host:port, several joined by commas"},
+			{Name: "if-down", Kind: spec.ArgEndpoint, Repeated: true, Help: "as if these nodes were down: host:port or the end of it (.32), several joined by commas"},
 		},
 		Examples: []spec.Example{
 			{Line: "doctor", Says: "the verdict, and what may still fail"},
@@ -105,9 +105,16 @@ func (x *examination) lookAtNodes(ctx context.Context, d cluster.Driver) error {
 		return err
 	}
 	x.nodes = len(nodes)
-	var known []string
+	known := make([]string, len(nodes))
+	for i, n := range nodes {
+		known[i] = n.Endpoint
+	}
+	for i, e := range x.ifDown {
+		if x.ifDown[i], err = cluster.FindEndpoint(e, known); err != nil {
+			return &spec.Error{Kind: spec.KindOf(err), Op: "--if-down", Err: err}
+		}
+	}
 	for _, n := range nodes {
-		known = append(known, n.Endpoint)
 		if n.Alive && !slices.Contains(x.ifDown, n.Endpoint) {
 			x.alive++
 		}
@@ -115,11 +122,6 @@ func (x *examination) lookAtNodes(ctx context.Context, d cluster.Driver) error {
 			x.findings = append(x.findings, cluster.Finding{
 				Kind: cluster.NodeDown, Object: n.Endpoint, What: "the node is down (" + n.State + ")", Bad: true,
 			})
-		}
-	}
-	for _, e := range x.ifDown {
-		if !slices.Contains(known, e) {
-			return spec.Errorf(spec.NotFound, "--if-down: no node is called %q", e).WithHint("the nodes are %s", strings.Join(known, ", "))
 		}
 	}
 	return nil

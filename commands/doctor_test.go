@@ -54,6 +54,7 @@ func TestDoctor(t *testing.T) {
 			"too few live replicas to take writes", "nothing: some partitions do not take writes now",
 		}},
 		{"if one were down", func(*store) {}, []string{"n33:1"}, false, []string{"2 of 2 partitions: fewer live replicas", "nothing: each node"}},
+		{"if one were down, named by its host", func(*store) {}, []string{"n33"}, false, []string{"2 of 2 partitions: fewer live replicas"}},
 		{"left by a killed shell", func(s *store) {
 			s.held = []Held{{Setting: "meta level", Was: "lively", During: "steady"}, {Setting: "x", Active: true}, {Setting: "y", Kept: true}}
 		}, nil, false, []string{"held_setting", "it was lively", "holds restore"}},

@@ -8,6 +8,14 @@ import (
 	"shardsh/commands/spec"
 )
 
+// Polling starts eagerly, because small tables are ready within a few beacons, and ends at the old shell's leisure.
+const (
+	pollFirst = 50 * time.Millisecond
+	pollLast  = 2 * time.Second
+	// pollFailures in a row end the waiting: the meta server is gone, not busy.
+	pollFailures = 5
+)
+
 // waiting is a step that waits for what an earlier one caused.
 type waiting struct {
 	text    string
@@ -15,7 +23,9 @@ type waiting struct {
 	limit   time.Duration // 0: as long as it takes
 	// look tells whether it has come about and where it stands. An error that is Unavailable may pass.
 	look func(ctx context.Context) (done bool, stand string, err error)
-	hint string // when it did not come about in time
+	// progress, when set, tells after each look how much there is of how much.
+	progress func() (done, total int, unit string)
+	hint     string // when it did not come about in time
 }
 
 func (w waiting) step() spec.Step {
@@ -34,6 +44,10 @@ func (w waiting) apply(ctx context.Context, report spec.Report) error {
 		switch {
 		case err == nil:
 			failures, last = 0, stand
+			if w.progress != nil {
+				have, total, unit := w.progress()
+				report.Progress(int64(have), int64(total), unit)
+			}
 			report.Detail("%s", stand)
 			if done {
 				return nil

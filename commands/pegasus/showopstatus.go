@@ -39,7 +39,7 @@ type operation struct {
 }
 
 func showOps(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Table, error) {
-	c, err := openHealer(ctx, env, call)
+	c, err := open(ctx, env, call)
 	if err != nil {
 		return nil, err
 	}
