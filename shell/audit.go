@@ -69,7 +69,7 @@ func (s *Shell) audited() bool {
 
 // begin records what is about to be done.
 func (a *auditLog) begin(s *Shell, call *spec.Call, p *spec.Plan, how string) (*auditEntry, error) {
-	if !s.audited() || len(p.Steps)+len(p.Holds) == 0 {
+	if !s.audited() || p.Class() == spec.Read {
 		return nil, nil
 	}
 	e := &auditEntry{log: a, rows: rowsOnly(p), record: auditRecord{

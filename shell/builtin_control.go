@@ -97,7 +97,7 @@ func waitWord(s *Shell) spec.Command {
 			if err != nil {
 				return nil, err
 			}
-			if inner.Command.Change != nil {
+			if inner.Changes() {
 				return nil, spec.Errorf(spec.Usage, "wait: %s changes something; only reading words can be waited for", inner.Command.Name)
 			}
 			return s.waitUntil(ctx, call, cond, inner, x)

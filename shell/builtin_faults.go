@@ -184,6 +184,7 @@ func sandboxBreakWord(s *Shell) spec.Command {
 			return s.faultPlan(call, title, "sandbox break "+point+" 0", []string{point},
 				func(ctx context.Context, c *sandbox.Client) error { return c.Break(ctx, call.Cluster, point, int(n)) }), nil
 		},
+		Reads: func(call *spec.Call) bool { return len(call.Args) == 0 },
 	}
 }
 

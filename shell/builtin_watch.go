@@ -32,7 +32,7 @@ func watchWord(s *Shell) spec.Command {
 			if err != nil {
 				return nil, err
 			}
-			if inner.Command.Change != nil || inner.Command.Offline && endsInLine(inner.Command) {
+			if inner.Changes() || inner.Command.Offline && endsInLine(inner.Command) {
 				return nil, spec.Errorf(spec.Usage, "watch: %s is not a word that only reads", inner.Command.Name)
 			}
 			inner.Line = line.QuoteAll(call.Args)

@@ -151,7 +151,7 @@ func (s *Shell) apply(ctx context.Context, call *spec.Call, x extras, p *spec.Pl
 	s.changed = true
 	r.done = doneChange{cluster: call.Cluster, table: call.Table, line: call.Line}
 	err = r.run(ctx)
-	if r.changed > 0 && !rowsOnly(p) {
+	if r.changed > 0 && !rowsOnly(p) && p.Class() > spec.Read {
 		s.lastDone = &r.done
 	}
 	err = single(errors.Join(err, r.audit.end(err, r.changed)))

@@ -143,9 +143,9 @@ func (s *Shell) carryOut(ctx context.Context, call *spec.Call, x extras, out *si
 func (s *Shell) answer(ctx context.Context, call *spec.Call, x extras) (*spec.Table, error) {
 	c := call.Command
 	planOnly := x.Plan || s.flags.plan
-	if c.Change != nil && !planOnly {
-		if why := s.readOnly(); why != "" {
-			return nil, &spec.Error{Kind: spec.Refused, Op: c.Name, Err: errors.New(why), Hint: "--plan shows what it would do"}
+	if call.Changes() && !planOnly {
+		if err := s.mayChange(c.Name); err != nil {
+			return nil, err
 		}
 	}
 	if !c.Offline {
@@ -163,6 +163,11 @@ func (s *Shell) answer(ctx context.Context, call *spec.Call, x extras) (*spec.Ta
 	}
 	if planOnly {
 		return s.showPlan(call, x, p)
+	}
+	if p.Class() > spec.Read {
+		if err := s.mayChange(c.Name); err != nil {
+			return nil, err
+		}
 	}
 	return s.apply(ctx, call, x, p)
 }

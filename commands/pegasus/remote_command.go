@@ -32,8 +32,8 @@ func RemoteCommand(env commands.Env) spec.Command {
 		Long: "Sends a command to the servers, a few at a time, and lists their answers. remote_command help lists the commands of " +
 			"each. Without -t and -l, a command that begins with meta. goes to the meta servers, one that begins with replica. or " +
 			"nfs. to the replica servers, and any other to all. Settings are read without an argument, set with one, and DEFAULT " +
-			"brings back what the configuration says; they last until the server restarts. Commands that only read run at once; " +
-			"those that may cost availability, and unknown ones, are confirmed. An answer that is an error makes the exit code 1, " +
+			"brings back what the configuration says; they last until the server restarts. Commands that only read run at once, in a " +
+			"read-only shell too; those that may cost availability, and unknown ones, are confirmed. An answer that is an error makes the exit code 1, " +
 			"or 3 when other servers did what they were told.",
 		Flags:      serverFlags(),
 		FlagsFirst: true,
@@ -49,6 +49,7 @@ func RemoteCommand(env commands.Env) spec.Command {
 		Change: func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
 			return remotePlan(ctx, env, call, call.Arg(0), call.Rest(1))
 		},
+		Reads: func(call *spec.Call) bool { return driver.CommandReads(call.Arg(0), call.Rest(1)) },
 	}
 }
 

@@ -22,6 +22,11 @@ type Call struct {
 	Force bool
 }
 
+// Changes reports whether the call may change something, before anybody is asked.
+func (c *Call) Changes() bool {
+	return c.Command.Change != nil && (c.Command.Reads == nil || !c.Command.Reads(c))
+}
+
 // Arg returns argument i, or "" when it was not given.
 func (c *Call) Arg(i int) string {
 	if i < len(c.Args) {

@@ -38,6 +38,9 @@ type Command struct {
 	Query func(ctx context.Context, call *Call) (*Table, error)
 	// Change looks at the cluster and answers what would be done. It must not change anything.
 	Change func(ctx context.Context, call *Call) (*Plan, error)
+	// Reads, when set, tells from a call alone, asking nobody, whether its Change answers a plan of class Read. Such a
+	// call is let through where only reading is allowed; should its plan change something after all it is refused.
+	Reads func(call *Call) bool
 }
 
 // Topics orders the headings of `help` and of the command matrix.
