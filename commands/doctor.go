@@ -130,7 +130,7 @@ func (x *examination) lookAtNodes(ctx context.Context, d cluster.Driver) error {
 func (x *examination) lookAtPartitions(ctx context.Context, d cluster.Driver) error {
 	down := func(e string) bool { return slices.Contains(x.ifDown, e) }
 	var t *tableHealth
-	for c, err := range cluster.Group(d.Replicas(ctx, ""), down) {
+	for c, err := range cluster.Group(cluster.Placement(ctx, d, ""), down) {
 		if err != nil {
 			return err
 		}

@@ -39,6 +39,7 @@ var (
 	_ cluster.TableAdmin    = (*Driver)(nil)
 	_ cluster.TableSettings = (*Driver)(nil)
 	_ cluster.NodeAges      = (*Driver)(nil)
+	_ cluster.Placer        = (*Driver)(nil)
 )
 
 // System describes Pegasus to the list of systems.

@@ -77,12 +77,15 @@ func TestFleet(t *testing.T) {
 		t.Errorf("ls -d lists %d tables, %d of them healthy; want %d", len(detailed.General), got, f.tables)
 	}
 
+	answers[[]map[string]any](t, f, "nodes -d", 0)
+	f.allow(t, "nodes -d", f.few(perTable))
+
 	rows := answers[[]fleetRow](t, f, "showtable", 0)
 	f.allow(t, "showtable", f.few(perBoth))
 	f.compare(t, rows)
 
 	d := answers[fleetDoctor](t, f, "doctor", 0)
-	f.allow(t, "doctor", f.few(perBoth))
+	f.allow(t, "doctor", f.few(perTable)) // and none to a node
 	want := fleetVerdict{true, 40, 40, f.tables, f.partitions(), "any 1 of 40 nodes"}
 	if d.Verdict != want {
 		t.Errorf("the verdict is %+v, want %+v", d.Verdict, want)
@@ -97,7 +100,7 @@ func TestFleetNodeDown(t *testing.T) {
 	f := newFleet(t, shape{tables: 10, nodes: 20, down: 1, seed: 2})
 	f.counted()
 	d := answers[fleetDoctor](t, f, "doctor", 7)
-	f.allow(t, "doctor", f.few(map[string]int{wire.QueryConfig.Name: f.tables, wire.QueryReplicaInfo.Name: f.shape.nodes}))
+	f.allow(t, "doctor", f.few(map[string]int{wire.QueryConfig.Name: f.tables}))
 	want := fleetVerdict{false, 20, 19, f.tables, f.partitions(), "nothing: each node listed below is needed"}
 	if d.Verdict != want {
 		t.Errorf("the verdict is %+v, want %+v", d.Verdict, want)

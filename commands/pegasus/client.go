@@ -22,7 +22,7 @@ type client interface {
 // admin is the meta server's side, and the servers' remote commands.
 type admin interface {
 	Nodes(ctx context.Context) ([]cluster.Node, error)
-	Replicas(ctx context.Context, table string) iter.Seq2[cluster.Replica, error]
+	Placement(ctx context.Context, table string) iter.Seq2[cluster.Replica, error]
 	Apps(ctx context.Context, status string) ([]driver.App, error)
 	Partitions(ctx context.Context, table string) (*driver.AppPartitions, error)
 	ClusterInfo(ctx context.Context) ([]cluster.Setting, error)

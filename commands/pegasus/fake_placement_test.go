@@ -25,7 +25,9 @@ func (f *fake) SetBlackList(_ context.Context, nodes []string) error {
 	return nil
 }
 
-func (f *fake) Learners(context.Context) ([]driver.Learner, int, error) { return f.place.learners, 0, nil }
+func (f *fake) Learners(context.Context) ([]driver.Learner, int, error) {
+	return f.place.learners, 0, nil
+}
 
 func (f *fake) DeadPartitions(context.Context, int32, int) ([]driver.DeadPartition, error) {
 	return f.place.dead, nil

@@ -76,7 +76,7 @@ type nodeShare struct{ primaries, secondaries int }
 
 func shares(ctx context.Context, c admin) (map[string]nodeShare, error) {
 	held := map[string]nodeShare{}
-	for r, err := range c.Replicas(ctx, "") {
+	for r, err := range c.Placement(ctx, "") {
 		if err != nil {
 			return nil, err
 		}
