@@ -147,7 +147,8 @@ func sandboxBreakWord(s *Shell) spec.Command {
 			{Name: "calls", Kind: spec.ArgInt, Optional: true, Help: "how many calls are lost, 1 when not given; 0 disarms the point"},
 		},
 		Long: "A point names a kind of server, a moment and a call. received: the call is dropped before anything is done. " +
-			"accepted: it is carried out, and nothing is answered. before-answer: it is carried out, and the connection is cut.",
+			"accepted: it is carried out, and nothing is answered. before-answer: it is carried out, and the connection is cut. " +
+			"meta.skipped:cure is no call: so often the meta server does not look after its partitions.",
 		Examples: []spec.Example{
 			{Line: "sandbox break", Says: "all points, and which are armed", Setup: []string{"ls"}},
 			{Line: "sandbox break meta.accepted:create", Says: "the next create is carried out but not answered", Setup: []string{"ls"}},

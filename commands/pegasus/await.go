@@ -2,6 +2,7 @@ package pegasus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -44,11 +45,11 @@ func (w waiting) apply(ctx context.Context, report spec.Report) error {
 		switch {
 		case err == nil:
 			failures, last = 0, stand
+			report.Detail("%s", stand)
 			if w.progress != nil {
 				have, total, unit := w.progress()
 				report.Progress(int64(have), int64(total), unit)
 			}
-			report.Detail("%s", stand)
 			if done {
 				return nil
 			}
@@ -59,7 +60,10 @@ func (w waiting) apply(ctx context.Context, report spec.Report) error {
 		}
 		select {
 		case <-ctx.Done():
-			e := &spec.Error{Kind: spec.KindOf(ctx.Err()), Op: w.text, Err: fmt.Errorf("%s: %w", last, ctx.Err())}
+			e := &spec.Error{Kind: spec.KindOf(ctx.Err()), Op: w.text, Err: errors.New(last)}
+			if e.Kind == spec.Unavailable {
+				e.Err = fmt.Errorf("%s, and the time is over", last)
+			}
 			return e.WithHint("%s", w.hint)
 		case <-time.After(pause):
 		}

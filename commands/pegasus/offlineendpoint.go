@@ -206,15 +206,17 @@ func (f *failover) offlineDead(call *spec.Call) *spec.Plan {
 	}
 	f.healMeanwhile(p)
 	if call.Wait >= 0 {
-		st := f.awaitWithout(call.Wait).step()
+		st := f.awaitWithout(still, call.Wait).step()
 		st.Class = spec.Risky
 		p.Steps = append(p.Steps, st)
 	}
 	return p
 }
 
-// awaitWithout waits until the node is in no configuration, and then names the partitions that have no primary.
-func (f *failover) awaitWithout(limit time.Duration) waiting {
+// awaitWithout waits until the node is in no configuration, of total partitions, and then names those that have no
+// primary.
+func (f *failover) awaitWithout(total int, limit time.Duration) waiting {
+	left := total
 	return waiting{
 		text: "wait until no partition counts on " + f.node, objects: []string{f.node}, limit: limit,
 		hint: "the same line again goes on waiting; showopstatus shows what the cluster does",
@@ -223,7 +225,8 @@ func (f *failover) awaitWithout(limit time.Duration) waiting {
 			if err != nil {
 				return false, "", err
 			}
-			left, orphans := 0, []string(nil)
+			var orphans []string
+			left = 0
 			for at := range now.places() {
 				alive := func(e string) bool { return now.nodes[e] }
 				heir := len(liveOthers(at.was, f.node, now.nodes)) > 0 || slices.ContainsFunc(at.was.LastDrops, alive)
@@ -243,6 +246,7 @@ func (f *failover) awaitWithout(limit time.Duration) waiting {
 			}
 			return true, "every partition has a primary", nil
 		},
+		progress: func() (int, int, string) { return max(total-left, 0), total, "partitions" },
 	}
 }
 

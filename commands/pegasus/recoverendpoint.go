@@ -48,13 +48,14 @@ func recoverNode(ctx context.Context, env commands.Env, call *spec.Call) (*spec.
 	if slices.Contains(black, f.node) {
 		p.Steps = append(p.Steps, blackListStep(f.c, f.node, false))
 	}
-	if len(p.Steps) == 0 && f.missing() == 0 {
+	short := f.missing()
+	if len(p.Steps) == 0 && short == 0 {
 		p.Notes = []string{f.node + " is in service and no partition lacks a replica"}
 		return p, nil
 	}
 	f.healMeanwhile(p)
 	if call.Wait >= 0 {
-		p.Steps = append(p.Steps, f.awaitWhole(call.Wait).step())
+		p.Steps = append(p.Steps, f.awaitWhole(short, call.Wait).step())
 	}
 	return p, nil
 }
@@ -71,8 +72,9 @@ func (f *failover) missing() (short int) {
 	return short
 }
 
-// awaitWhole waits until no partition lacks a replica that a live node could hold.
-func (f *failover) awaitWhole(limit time.Duration) waiting {
+// awaitWhole waits until no partition lacks a replica that a live node could hold; total did at first.
+func (f *failover) awaitWhole(total int, limit time.Duration) waiting {
+	short := total
 	return waiting{
 		text: "wait until every partition has all its replicas", objects: []string{f.node}, limit: limit,
 		hint: "the same line again goes on waiting; showopstatus shows what is being copied",
@@ -81,7 +83,7 @@ func (f *failover) awaitWhole(limit time.Duration) waiting {
 			if err != nil {
 				return false, "", err
 			}
-			if short := now.missing(); short > 0 {
+			if short = now.missing(); short > 0 {
 				return false, fmt.Sprintf("%s without all replicas", plural(short, "partition")), nil
 			}
 			held := 0
@@ -90,5 +92,6 @@ func (f *failover) awaitWhole(limit time.Duration) waiting {
 			}
 			return true, fmt.Sprintf("%s holds %s", f.node, plural(held, "replica")), nil
 		},
+		progress: func() (int, int, string) { return max(total-short, 0), max(total, short), "partitions" },
 	}
 }
