@@ -30,9 +30,11 @@ func (m *metaServer) guard() {
 		case <-tick.C:
 		}
 		m.rounds.Lock()
-		if !m.net.gate(m.address).paused() {
+		if gate := m.net.gate(m.address); !gate.paused() {
 			m.bury(time.Now())
-			m.cure()
+			if !gate.points.use(pointUncured) {
+				m.cure()
+			}
 		}
 		m.rounds.Unlock()
 	}
