@@ -88,15 +88,22 @@ func (x *examination) examine(ctx context.Context, env Env, d cluster.Driver, na
 		return err
 	}
 	for _, h := range held {
-		if h.Active || h.Kept {
-			continue
-		}
-		x.findings = append(x.findings, cluster.Finding{
-			Kind: cluster.HeldSetting, Object: h.Setting, Bad: true, Help: "holds restore",
-			What: fmt.Sprintf("a killed shell left it at %s; it was %s", h.During, h.Was),
-		})
+		x.findings = append(x.findings, heldFinding(h))
 	}
 	return nil
+}
+
+func heldFinding(h Held) cluster.Finding {
+	f := cluster.Finding{Kind: cluster.HeldSetting, Object: h.Setting, Help: "holds restore"}
+	switch {
+	case h.Active:
+		f.What, f.Help = fmt.Sprintf("a plan that is running holds it at %s; it was %s", h.During, h.Was), "holds"
+	case h.Kept:
+		f.What = fmt.Sprintf("it is kept at %s on purpose; it was %s", h.During, h.Was)
+	default:
+		f.What, f.Bad = fmt.Sprintf("a killed shell left it at %s; it was %s", h.During, h.Was), true
+	}
+	return f
 }
 
 func (x *examination) lookAtNodes(ctx context.Context, d cluster.Driver) error {

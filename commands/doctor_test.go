@@ -56,8 +56,12 @@ func TestDoctor(t *testing.T) {
 		{"if one were down", func(*store) {}, []string{"n33:1"}, false, []string{"2 of 2 partitions: fewer live replicas", "nothing: each node"}},
 		{"if one were down, named by its host", func(*store) {}, []string{"n33"}, false, []string{"2 of 2 partitions: fewer live replicas"}},
 		{"left by a killed shell", func(s *store) {
-			s.held = []Held{{Setting: "meta level", Was: "lively", During: "steady"}, {Setting: "x", Active: true}, {Setting: "y", Kept: true}}
-		}, nil, false, []string{"held_setting", "it was lively", "holds restore"}},
+			s.held = []Held{{Setting: "meta level", Was: "lively", During: "steady"}, {Setting: "x", Was: "a", During: "b", Active: true}, {Setting: "y", Was: "c", During: "d", Kept: true}}
+		}, nil, false, []string{
+			"held_setting", "meta level a killed shell left it at steady; it was lively true holds restore",
+			"x a plan that is running holds it at b; it was a false holds\n", "y it is kept at d on purpose; it was c false holds restore",
+		}},
+		{"kept on purpose", func(s *store) { s.held = []Held{{Setting: "y", Was: "c", During: "d", Kept: true}} }, nil, true, []string{"y it is kept"}},
 	} {
 		s := patient()
 		c.change(s)
