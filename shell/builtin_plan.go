@@ -172,6 +172,17 @@ type doneChange struct {
 	without              []string // steps that took effect and have none
 }
 
+// back are the lines that take it back, in their order, each once.
+func (d *doneChange) back() []string {
+	var lines []string
+	for _, text := range slices.Backward(d.undo) {
+		if !slices.Contains(lines, text) {
+			lines = append(lines, text)
+		}
+	}
+	return lines
+}
+
 func (s *Shell) undo(ctx context.Context, last *doneChange) error {
 	if len(last.undo) == 0 {
 		return spec.Errorf(spec.Unable, "%s cannot be taken back: %s", last.line, strings.Join(last.without, "; "))
@@ -186,7 +197,7 @@ func (s *Shell) undo(ctx context.Context, last *doneChange) error {
 	s.session.mu.Lock()
 	s.session.table = last.table
 	s.session.mu.Unlock()
-	for _, text := range slices.Backward(last.undo) {
+	for _, text := range last.back() {
 		cmds, err := line.Parse(text)
 		if err == nil {
 			err = s.run(ctx, cmds)

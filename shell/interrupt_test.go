@@ -4,6 +4,7 @@ package shell
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -43,7 +44,7 @@ func TestCtrlCBetweenSteps(t *testing.T) {
 // TestCtrlCInAStep: the step that was stopped is named as such, and the way back is one that can be typed where one is.
 func TestCtrlCInAStep(t *testing.T) {
 	d := newDeed(spec.Alter)
-	d.plan.Steps[0].Undo = "do back"
+	d.plan.Steps[0].Undo = "do back 0"
 	stopped := d.plan.Steps[0]
 	stopped.Apply = func(ctx context.Context, report spec.Report) error {
 		report.Detail("2 of 5 there")
@@ -53,15 +54,17 @@ func TestCtrlCInAStep(t *testing.T) {
 		<-ctx.Done()
 		return &spec.Error{Kind: spec.Interrupted, Op: "wait", Err: ctx.Err()}
 	}
-	for range backLines {
-		d.plan.Steps = append(d.plan.Steps, d.plan.Steps[0])
+	for i := range backLines {
+		next := d.plan.Steps[0]
+		next.Undo = fmt.Sprint("do back ", i+1)
+		d.plan.Steps = append(d.plan.Steps, next, next) // what takes two steps back is named once
 	}
 	d.plan.Steps = append(d.plan.Steps, stopped)
 	b := newBench(t, d.word())
 	b.want("do x\n", ExitInterrupted)
 	b.wantText("do    victim  interrupted  2 of 5 there")
-	b.wantText("5 of 6 steps done: wait: context canceled")
-	b.wantText("hint: to go on: do x; to go back: do back; do back; do back; do back and 1 more line, which --plan showed as undo")
+	b.wantText("9 of 10 steps done: wait: context canceled")
+	b.wantText("hint: to go on: do x; to go back: do back 4; do back 3; do back 2; do back 1 and 1 more line, which --plan showed as undo")
 	b.mode = "interactive"
 	b.want("do x\n", ExitInterrupted)
 	b.wantText("hint: to go on: do x; to go back: undo\n")

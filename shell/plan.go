@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -232,8 +231,7 @@ const backLines = 4
 
 // back says how to take back what was done, "" when nothing was or nothing can be.
 func (r *planRun) back() string {
-	lines := slices.Clone(r.done.undo)
-	slices.Reverse(lines)
+	lines := r.done.back()
 	switch {
 	case len(lines) == 0:
 		return ""
@@ -303,7 +301,7 @@ func (r *planRun) readBack(ctx context.Context, st spec.Step, cause error) (stri
 			Hint: "look before you run it again",
 		}
 	case state.Kind == spec.Done:
-		return "no answer came; read back: it is done", nil
+		return "outcome unknown: no answer came; read back: " + cmp.Or(state.Why, "it is done"), nil
 	}
 	return "", &spec.Error{
 		Kind: spec.UnknownOutcome, Op: st.Text, Err: fmt.Errorf("%w; read back: it had not happened", cause),

@@ -399,3 +399,38 @@ wait --until 'any(rows, .status == "UNALIVE")' nodes
 	w.goesOn()
 	w.check(s, "demo")
 }
+
+// TestLostAnswerAtTheTerminal: a table is created and the answer is lost. Where the state can be read back it is; where it
+// cannot, the outcome is unknown. The same line again makes no second table either way.
+func TestLostAnswerAtTheTerminal(t *testing.T) {
+	s := serve(t, t.TempDir())
+	c := openConsole(t, 50, 150, "SHARDSH_CONFIG="+s.config, "SHARDSH_TIMING=off", "SHARDSH_TIMEOUT=1h")
+	c.prompts(1)
+	lost := func() {
+		t.Helper()
+		s.must(`wait --until 'any(rows, .point == "meta.accepted:create" and .armed == 0)' sandbox break > /dev/null` + "\n")
+	}
+	s.must("sandbox break meta.accepted:create > /dev/null\n")
+	c.enter("create first -p 2")
+	lost()
+	c.keys("\x03")
+	screen := c.answered("create first -p 2")
+	has(t, screen, "| done    | outcome unknown: no answer came; read back: first exists with that shape, id 3 |", "| not run |",
+		"interrupted: 1 of 2 steps done", "hint: to go on: create first -p 2; to go back: undo")
+
+	s.must("sandbox break meta.accepted:create > /dev/null\n")
+	c.clear()
+	c.enter("create second -p 2")
+	lost()
+	s.must("sandbox break meta.before-answer:list-apps 1000000 > /dev/null\n")
+	c.keys("\x03")
+	screen = c.answered("create second -p 2")
+	has(t, strings.ReplaceAll(screen, "\n", ""), "| unknown | create table second: 127.0.", "reading the state back:", "hint: look before you run it again")
+
+	s.must("sandbox break meta.before-answer:list-apps 0 > /dev/null\n")
+	c.clear()
+	has(t, c.run("create second -p 2"), "| already done | second exists with that shape, id 4 |", "| done         | 2 of 2 ready")
+	c.clear()
+	screen = c.run("ls -a --columns app_id,app_name --output plain")
+	has(t, screen, "     3  first\n     4  second\n4 tables\n")
+}

@@ -140,6 +140,7 @@ func (p *place) removeStep(node string) spec.Step {
 	gone := func(q driver.Partition) bool { return !holdsReplica(q, node) }
 	return spec.Step{
 		Text: fmt.Sprintf("take the replica of %s off %s", p, node), Objects: []string{p.String()}, Class: spec.Risky,
+		Undo: "recoverendpoint " + node, // which brings back all of them
 		Check: func(ctx context.Context) (spec.State, error) {
 			q, err := p.now(ctx)
 			if err == nil && gone(q) {
