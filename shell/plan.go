@@ -79,7 +79,9 @@ func (s *Shell) showPlan(call *spec.Call, x extras, p *spec.Plan) (*spec.Table, 
 			return nil, err
 		}
 	}
-	s.planned = append(s.planned, plannedLine{line: s.lineNumber, objects: p.Objects(), text: call.Line})
+	if s.flags.plan {
+		s.planned = append(s.planned, plannedLine{line: s.lineNumber, objects: p.Objects(), text: call.Line})
+	}
 	if len(p.Blockers) > 0 {
 		return planTable(p), blockedError(p)
 	}
@@ -95,16 +97,19 @@ type plannedLine struct {
 
 // dependency explains, while only planning, a line that cannot be planned because an earlier change did not happen.
 func (s *Shell) dependency(err error) error {
-	if err == nil || len(s.planned) == 0 || spec.KindOf(err) != spec.NotFound {
+	if err == nil || !s.flags.plan || spec.KindOf(err) != spec.NotFound {
 		return err
 	}
-	on := s.planned[len(s.planned)-1]
+	on, found := plannedLine{}, false
 	for _, earlier := range s.planned {
 		for _, o := range earlier.objects {
 			if o != "" && strings.Contains(err.Error(), o) {
-				on = earlier
+				on, found = earlier, true
 			}
 		}
+	}
+	if !found {
+		return err
 	}
 	fmt.Fprintf(s.stderr, "depends on line %d (%s): %s\n", on.line, render.Escape(on.text), render.Escape(err.Error()))
 	return nil
@@ -354,7 +359,7 @@ func (r *planRun) remember(st spec.Step) {
 func (r *planRun) note(st spec.Step, outcome, detail string) {
 	var d any
 	if detail != "" {
-		d = detail
+		d = r.shell.secrets.hide(detail)
 	}
 	r.rows = append(r.rows, spec.Row{st.Text, strings.Join(st.Objects, ", "), outcome, d})
 }

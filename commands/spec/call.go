@@ -10,7 +10,8 @@ import (
 // planned again from it alone.
 type Call struct {
 	Command *Command
-	Line    string // as typed, secrets replaced by ***
+	Line    string // as typed, secrets replaced by Hidden
+	Secret  bool   // they were: the line cannot be run again
 	Cluster string // the current cluster; commands that open another name it in a flag
 	Table   string // the current table, "" when none
 	Args    []string

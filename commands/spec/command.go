@@ -65,6 +65,9 @@ type Arg struct {
 	// of Follow, its values are offered instead: a setting's name is followed by what it may be.
 	Offers []string
 	Follow map[string][]string
+	// Names marks a first argument that names the next one, in pairs: a setting, a variable. The value of a name that
+	// sounds like a secret (SecretName) is treated as a secret flag's is.
+	Names bool
 }
 
 // Flag is a named option. Long names are accepted with one dash or two, and with `-` or `_` between their words.
@@ -76,7 +79,7 @@ type Flag struct {
 	Help    string
 	Values  []string // for ArgEnum
 	Offers  []string // what completion offers for any other kind; other values are as good
-	// Secret values reach no history, audit, trace, error or screen: they are written as ***.
+	// Secret values reach no history, audit, trace, error or screen: they are written as Hidden.
 	Secret   bool
 	Required bool
 	// Repeated flags may be given several times; their values are read with Call.Strings.
