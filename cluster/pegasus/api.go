@@ -25,6 +25,8 @@ type Partition struct {
 	// LastDrops are the servers that held it last, the latest at the end; they may be dead.
 	LastDrops     []string
 	LastCommitted int64 // the decree the meta knows of, 0 when it knows none
+	// Unborn marks the child of a split that is not ready: it is nowhere, and its rows are still with its parent.
+	Unborn bool
 }
 
 // AppPartitions is a table with its partitions, by index.

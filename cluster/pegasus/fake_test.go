@@ -230,6 +230,8 @@ type box struct {
 
 	mu   sync.Mutex
 	rows map[string]wire.KeyValue // by full key
+	// spread is how many partitions the rows of one are spread over; partitions when there is no entry.
+	spread map[int]int
 	// config may change the answer to a query config.
 	config func(*wire.QueryConfigResponse)
 }
@@ -328,7 +330,11 @@ func (b *box) sorted(partition int, prefix []byte) []wire.KeyValue {
 	var rows []wire.KeyValue
 	for _, key := range slices.Sorted(maps.Keys(b.rows)) {
 		hash, sort, _ := wire.DecodeKey([]byte(key))
-		if partition >= 0 && wire.PartitionOf(wire.Hash(hash, sort), b.partitions) != partition {
+		n := b.partitions
+		if own := b.spread[partition]; own != 0 {
+			n = own
+		}
+		if partition >= 0 && wire.PartitionOf(wire.Hash(hash, sort), n) != partition {
 			continue
 		}
 		if bytes.HasPrefix([]byte(key), prefix) {

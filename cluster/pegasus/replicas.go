@@ -28,7 +28,7 @@ func (d *Driver) Partitions(ctx context.Context, table string) (*AppPartitions, 
 
 // Replicas yields the replicas of a table, or of all available ones, with a call to the meta server for each table and
 // one to each node that holds them, for the committed decrees. A partition without a primary yields a row without an
-// endpoint for it.
+// endpoint for it, but not the child of a split that is not ready, which has no replicas to have.
 func (d *Driver) Replicas(ctx context.Context, table string) iter.Seq2[cluster.Replica, error] {
 	return d.placed(ctx, table, d.decrees)
 }
@@ -66,7 +66,7 @@ func (d *Driver) placed(
 				known = ask(ctx, holders(result.parts, alive))
 			}
 			for i := range result.parts.Partitions {
-				if !yieldReplicas(&result.app, &result.parts.Partitions[i], alive, known, yield) {
+				if !result.parts.Partitions[i].Unborn && !yieldReplicas(&result.app, &result.parts.Partitions[i], alive, known, yield) {
 					return
 				}
 			}

@@ -114,6 +114,10 @@ func (d *Driver) DropApp(ctx context.Context, table string, reserve time.Duratio
 		q.Options.ReserveSeconds = &seconds
 	}
 	_, err := dropApp.ok(ctx, d, op, &q)
+	var e *spec.Error
+	if errors.As(err, &e) && e.Code == wire.CodeSplitting {
+		return e.WithHint("partition_split query -a %s shows how far it is", table)
+	}
 	return err
 }
 

@@ -35,14 +35,18 @@ func holdsReplica(p driver.Partition, endpoint string) bool {
 	return p.Primary == endpoint || slices.Contains(p.Secondaries, endpoint)
 }
 
-// everyPartition lists the partitions of all tables that can be used.
+// everyPartition lists the partitions of all tables that can be used, but for children of splits that are not ready.
 func everyPartition(ctx context.Context, c admin) ([]*driver.AppPartitions, error) {
 	apps, err := c.Apps(ctx, "available")
 	if err != nil {
 		return nil, err
 	}
 	all, err := allPartitions(ctx, c, apps)
-	return slices.DeleteFunc(all, func(a *driver.AppPartitions) bool { return a == nil }), err
+	all = slices.DeleteFunc(all, func(a *driver.AppPartitions) bool { return a == nil })
+	for _, a := range all {
+		a.Partitions = slices.DeleteFunc(a.Partitions, func(p driver.Partition) bool { return p.Unborn })
+	}
+	return all, err
 }
 
 // failover is a node and what taking it out of service, or back, is planned from.

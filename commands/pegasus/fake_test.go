@@ -31,6 +31,7 @@ type fake struct {
 	scanErr    error
 	several    several
 	place      fakePlacement
+	split      fakeSplit
 	held       []commands.Held
 
 	opened   int

@@ -45,7 +45,7 @@ func (s *replicaServer) read(in *inbound, do func(r *replica, a *app) error) (co
 		return wire.CodeObjectNotFound
 	}
 	defer s.leave()
-	a, code := r.readable(in.req.Backup)
+	a, code := r.readable(in.req.Backup, in.req.PartitionHash)
 	if code != "" {
 		return code
 	}
@@ -126,16 +126,16 @@ func (s *replicaServer) sortKeyCount(in *inbound, hash *[]byte, out *wire.CountR
 }
 
 func (s *replicaServer) getScanner(in *inbound, q *wire.GetScannerRequest, out *wire.ScanResponse) string {
-	return s.read(in, func(r *replica, a *app) error {
+	return s.read(in, func(r *replica, _ *app) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
-		return r.getScanner(a, q, out)
+		return r.getScanner(q, out)
 	})
 }
 
 func (s *replicaServer) scan(in *inbound, q *wire.ScanRequest, out *wire.ScanResponse) string {
-	return s.read(in, func(r *replica, a *app) error {
+	return s.read(in, func(r *replica, _ *app) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
-		return r.scan(a, q.ContextID, out)
+		return r.scan(q.ContextID, out)
 	})
 }
 
@@ -162,7 +162,7 @@ func change[Q, A any](s *replicaServer, rpc *wire.RPC[Q, A], reads bool,
 			in.reject(wire.CodeInvalidData)
 			return
 		}
-		r, a, p, code := s.writable(in.req.GPID)
+		r, a, p, code := s.writable(in.req.GPID, in.req.PartitionHash)
 		if code != "" {
 			in.reject(code)
 			return
@@ -182,7 +182,7 @@ func change[Q, A any](s *replicaServer, rpc *wire.RPC[Q, A], reads bool,
 		}
 		r.stats.call(in.req.Name)
 		r.stats.add(statWriteUnits, units(in.size))
-		w := &write{size: in.size, reads: reads, apply: prepare(r, a, q, out)}
+		w := &write{size: in.size, hash: in.req.PartitionHash, reads: reads, apply: prepare(r, a, q, out)}
 		w.answer = func(code string) {
 			if code != "" {
 				in.reject(code)
@@ -198,7 +198,7 @@ func change[Q, A any](s *replicaServer, rpc *wire.RPC[Q, A], reads bool,
 	}}
 }
 
-func (s *replicaServer) writable(pid wire.GPID) (r *replica, a *app, p *primary, code string) {
+func (s *replicaServer) writable(pid wire.GPID, hash uint64) (r *replica, a *app, p *primary, code string) {
 	if r = s.replica(pid); r == nil {
 		return nil, nil, nil, wire.CodeObjectNotFound
 	}
@@ -207,7 +207,7 @@ func (s *replicaServer) writable(pid wire.GPID) (r *replica, a *app, p *primary,
 	if r.status != wire.ReplicaPrimary || r.loop == nil || s.alone() {
 		return nil, nil, nil, wire.CodeInvalidState
 	}
-	return r, r.app, r.loop, ""
+	return r, r.app, r.loop, r.misplaced(hash)
 }
 
 // expiry is when a row written now with that field is gone: a table may have a default TTL.
@@ -351,6 +351,7 @@ func (s *replicaServer) queryReplicaInfo(_ *inbound, _ *wire.QueryNodeRequest, o
 		out.Replicas = append(out.Replicas, wire.ReplicaInfo{
 			PID: r.pid, Ballot: state.Ballot, Status: state.Status, AppType: appType, DiskTag: "tag1",
 			LastCommitted: state.At.Decree, LastPrepared: state.At.Decree, LastDurable: state.At.Decree,
+			ManualCompact: new(int32(state.Compact)),
 		})
 	}
 	return ""

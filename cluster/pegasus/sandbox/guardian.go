@@ -35,6 +35,7 @@ func (m *metaServer) guard() {
 			if !gate.points.use(pointUncured) {
 				m.cure()
 			}
+			m.tendSplits()
 		}
 		m.rounds.Unlock()
 	}
@@ -297,7 +298,7 @@ func (m *metaServer) change(g group, how func(*group)) (group, error) {
 }
 
 func (m *metaServer) swap(g group, how func(*group)) (group, error) {
-	if m.groups[g.PID].Ballot != g.Ballot || m.apps[g.PID.App].Status != wire.AppAvailable {
+	if now, born := m.groups[g.PID]; !born || now.Ballot != g.Ballot || m.apps[g.PID.App].Status != wire.AppAvailable {
 		return group{}, errStale
 	}
 	next := g.clone()

@@ -38,6 +38,7 @@ type metaServer struct {
 	level  wire.MetaLevel
 	apps   map[int32]*app
 	groups map[wire.GPID]group
+	splits map[int32]*splitState // of tables that are being split, see meta_split.go
 	alive  map[nodeID]bool
 	gone   map[nodeID]time.Time // since when a node is missed that is still taken for alive
 	died   map[nodeID]time.Time // when a dead node died
@@ -63,7 +64,7 @@ func startMetaServer(name, address string, store *engine.Store, net network, run
 		name: name, address: address, net: net, log: log, started: time.Now(), stop: make(chan struct{}),
 		kicked: make(chan struct{}, 1), level: wire.LevelSteady, apps: map[int32]*app{}, groups: map[wire.GPID]group{},
 		alive: map[nodeID]bool{}, gone: map[nodeID]time.Time{}, died: map[nodeID]time.Time{},
-		proposals: map[wire.GPID][]proposal{},
+		proposals: map[wire.GPID][]proposal{}, splits: map[int32]*splitState{},
 	}
 	for id, runs := range running {
 		m.nodes = append(m.nodes, id)
@@ -98,6 +99,7 @@ func (m *metaServer) load() error {
 			m.groups[g.PID] = g
 		}
 	}
+	m.findSplits()
 	return errors.Join(err, iter.Error(), iter.Close())
 }
 
@@ -197,7 +199,7 @@ func (m *metaServer) addApp(a *app) error {
 	values := map[string]any{string(appKey(a.ID)): a}
 	groups := make([]group, a.Partitions)
 	for i := range groups {
-		groups[i] = group{PID: wire.GPID{App: a.ID, Partition: int32(i)}, Max: a.Replicas, Primary: noNode}
+		groups[i] = group{PID: wire.GPID{App: a.ID, Partition: int32(i)}, Max: a.Replicas, Primary: noNode, Count: a.Partitions}
 		values[string(groupKey(groups[i].PID))] = groups[i]
 	}
 	if err := m.save(values); err != nil {
@@ -222,6 +224,10 @@ func (m *metaServer) dropApp(name string, o wire.DropAppOptions) (code string) {
 			return wire.OK
 		}
 		return wire.CodeAppNotExist
+	}
+	if m.splits[old.ID] != nil {
+		m.mu.Unlock()
+		return wire.CodeSplitting
 	}
 	a := *old
 	a.Status, a.Dropped = wire.AppDropped, time.Now().Unix()

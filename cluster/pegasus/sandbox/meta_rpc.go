@@ -29,6 +29,11 @@ func (m *metaServer) methods() map[string]method {
 		wire.GetReplicaCount.Name: on(&wire.GetReplicaCount, m.onGetReplicaCount),
 		wire.SetReplicaCount.Name: on(&wire.SetReplicaCount, m.onSetReplicaCount),
 		wire.DDDDiagnose.Name:     on(&wire.DDDDiagnose, m.dddDiagnose),
+		wire.StartSplit.Name:      on(&wire.StartSplit, m.startSplit),
+		wire.QuerySplit.Name:      on(&wire.QuerySplit, m.querySplit),
+		wire.ControlSplit.Name:    on(&wire.ControlSplit, m.controlSplit),
+		wire.StartCompact.Name:    on(&wire.StartCompact, m.startCompact),
+		wire.QueryCompact.Name:    on(&wire.QueryCompact, m.queryCompact),
 		wire.CallCommand.Name:     on(&wire.CallCommand, m.callCommand),
 		wire.Negotiate.Name:       on(&wire.Negotiate, negotiate),
 	}
@@ -58,7 +63,10 @@ func (m *metaServer) queryConfig(_ *inbound, q *wire.QueryConfigRequest, out *wi
 
 // partition is a group as clients see it; m.mu is held.
 func (m *metaServer) partition(pid wire.GPID) wire.Partition {
-	g := m.groups[pid]
+	g, born := m.groups[pid]
+	if !born {
+		return unbornPartition(pid)
+	}
 	p := wire.Partition{
 		PID: pid, Ballot: g.Ballot, MaxReplicas: int32(g.Max), LastCommitted: g.Committed,
 		Secondaries: m.addresses(g.Secondaries), LastDrops: m.addresses(g.LastDrops),

@@ -29,7 +29,9 @@ type replicaServer struct {
 	tasks    sync.WaitGroup // primaries' loops, learning, the sweep of scans
 	scanIDs  atomic.Int64   // the last scan context, see scan.go
 	settings nodeSettings
-	silent   atomic.Int64 // since when no meta server hears it, after started; 0 while one does, see view.go
+	splits   atomic.Int32  // partitions being copied to their children, see split.go
+	compacts chan struct{} // a compaction may be due, see compact.go
+	silent   atomic.Int64  // since when no meta server hears it, after started; 0 while one does, see view.go
 
 	mu       sync.Mutex
 	idle     *sync.Cond // users became 0
@@ -45,7 +47,7 @@ var _ nodeLink = (*replicaServer)(nil)
 func startReplicaServer(id nodeID, address, dir string, net network, log func(string, ...any)) (*replicaServer, error) {
 	s := &replicaServer{
 		id: id, address: address, net: net, log: log, started: time.Now(), stop: make(chan struct{}),
-		replicas: map[wire.GPID]*replica{}, apps: map[int32]*app{},
+		replicas: map[wire.GPID]*replica{}, apps: map[int32]*app{}, compacts: make(chan struct{}, 1),
 	}
 	s.idle = sync.NewCond(&s.mu)
 	s.settings.init()
@@ -61,6 +63,7 @@ func startReplicaServer(id nodeID, address, dir string, net network, log func(st
 		return nil, errors.Join(err, s.port.abort(), s.store.Close())
 	}
 	s.tasks.Go(s.sweepScans)
+	s.tasks.Go(s.compactor)
 	s.port.start()
 	return s, nil
 }
@@ -192,6 +195,7 @@ func (s *replicaServer) updateApp(a app) error {
 		return errDead
 	}
 	s.apps[a.ID] = &a
+	defer s.kickCompactor()
 	for pid, r := range s.replicas {
 		if pid.App == a.ID {
 			r.setApp(&a)

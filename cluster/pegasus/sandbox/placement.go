@@ -24,7 +24,7 @@ func (m *metaServer) proposeBalancer(_ *inbound, q *wire.BalancerRequest, out *w
 	defer m.mu.Unlock()
 	out.Err = wire.CodeInvalidParameters
 	a := m.apps[q.PID.App]
-	if a == nil || a.Status != wire.AppAvailable || q.PID.Partition < 0 || q.PID.Partition >= a.Partitions {
+	if _, born := m.groups[q.PID]; !born || a == nil || a.Status != wire.AppAvailable {
 		return ""
 	}
 	force := q.Force != nil && *q.Force

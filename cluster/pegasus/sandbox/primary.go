@@ -24,6 +24,7 @@ type primary struct {
 	recent   []mutation // the last ones, for learners that missed only these
 	size     int        // bytes of recent
 	learners map[nodeID]*learner
+	split    *splitting // the last one that was begun; nil when it came to its end
 }
 
 // task is a write, or something the loop does between two mutations.
@@ -35,6 +36,7 @@ type task struct {
 // write is one client request that changes rows.
 type write struct {
 	size int
+	hash uint64 // of its hash key, as the request says
 	// reads means that apply looks at rows, and so needs all writes before it to be in the store.
 	reads bool
 	// apply adds the changes to the batch. An error is the store's, and fails the write as a whole.
@@ -103,6 +105,9 @@ func (p *primary) end() {
 	for _, l := range p.learners {
 		l.abandon()
 	}
+	if p.split != nil {
+		p.split.abandon()
+	}
 	close(p.ended)
 	p.drain()
 }
@@ -154,10 +159,26 @@ func (p *primary) serve(t task) {
 
 // commit makes one mutation of the writes and has it acknowledged.
 func (p *primary) commit(group []*write) {
+	if group = p.turnAway(group); len(group) == 0 {
+		return
+	}
 	code := p.replicate(group)
 	for _, w := range group {
 		w.answer(code)
 	}
+}
+
+// turnAway refuses the writes that queued up before the partition was split and are the child's now.
+func (p *primary) turnAway(group []*write) []*write {
+	p.r.mu.Lock()
+	defer p.r.mu.Unlock()
+	return slices.DeleteFunc(group, func(w *write) bool {
+		code := p.r.misplaced(w.hash)
+		if code != "" {
+			w.answer(code)
+		}
+		return code != ""
+	})
 }
 
 // replicate answers the header error for all the writes, "" when they are acknowledged.
@@ -293,6 +314,9 @@ func (p *primary) remember(m mutation) {
 	p.recent = slices.Delete(p.recent, 0, drop)
 	for _, l := range p.learners {
 		l.push(m)
+	}
+	if p.split != nil {
+		p.split.copied(m)
 	}
 }
 

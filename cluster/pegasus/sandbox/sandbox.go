@@ -5,10 +5,11 @@
 //	gate.go        what stands before a server: paused, slow, throttled, fault points; view.go who reaches whom
 //	listener.go    frames in, frames out; the same for both kinds of server
 //	messages.go    what servers say to each other
-//	meta*.go       the meta server: tables, envs, calls; guardian.go who replaces whom
+//	meta*.go       the meta server: tables, envs, calls, splits; guardian.go who replaces whom
 //	node.go        a replica server; data.go and scan.go its calls; limits.go what a table's envs deny
 //	command.go     remote commands; settings.go, counters.go and stats.go what they show and change
 //	replica.go     one replica; primary.go how writes are ordered and acknowledged; learner.go how one catches up
+//	split.go       how a partition becomes two; child.go how the second one is made; compact.go what is cleared away
 //	layout.go      keys and values in the store
 //
 // What holds: a write is acknowledged when every member of its partition's group has it, at least a majority of the

@@ -29,7 +29,7 @@ type scanContext struct {
 }
 
 // getScanner opens a scan and reads its first batch.
-func (r *replica) getScanner(a *app, q *wire.GetScannerRequest, out *wire.ScanResponse) error {
+func (r *replica) getScanner(q *wire.GetScannerRequest, out *wire.ScanResponse) error {
 	if badFilter(q.HashKeyFilter) || badFilter(q.SortKeyFilter) {
 		out.Error = wire.StatusInvalidArgument
 		return nil
@@ -59,23 +59,25 @@ func (r *replica) getScanner(a *app, q *wire.GetScannerRequest, out *wire.ScanRe
 	}
 	c.opts.HashKeyPattern, c.opts.SortKeyPattern = bytes.Clone(q.HashKeyPattern), bytes.Clone(q.SortKeyPattern)
 	// The first batch may look at more rows than it may return; the later ones may not.
-	return r.scanBatch(a, c, maxScanRows, out)
+	return r.scanBatch(c, maxScanRows, out)
 }
 
 // scan continues a scan.
-func (r *replica) scan(a *app, id int64, out *wire.ScanResponse) error {
+func (r *replica) scan(id int64, out *wire.ScanResponse) error {
 	c := r.takeScan(id)
 	if c == nil {
 		out.Error = wire.StatusNotFound
 		return nil
 	}
-	return r.scanBatch(a, c, c.batch, out)
+	return r.scanBatch(c, c.batch, out)
 }
 
 // scanBatch reads rows until one of the limits, and keeps the context when there is more.
-func (r *replica) scanBatch(a *app, c *scanContext, maxSeen int, out *wire.ScanResponse) error {
+func (r *replica) scanBatch(c *scanContext, maxSeen int, out *wire.ScanResponse) error {
 	now := time.Now()
-	check := r.hashCheck(a, c.opts.ValidatePartitionHash == nil || *c.opts.ValidatePartitionHash)
+	r.mu.Lock()
+	check := r.hashCheck(c.opts.ValidatePartitionHash == nil || *c.opts.ValidatePartitionHash)
+	r.mu.Unlock()
 	counting, expiry := isTrue(c.opts.OnlyReturnCount), isTrue(c.opts.ReturnExpireTS)
 	var rows arena
 	count, complete, late := int32(0), false, false
@@ -130,12 +132,12 @@ func (c *scanContext) matches(key []byte) bool {
 }
 
 // hashCheck answers which rows belong to the partition: all of them, unless the table's env says that rows left over
-// from a split are to be told apart and the request wants that too.
-func (r *replica) hashCheck(a *app, wanted bool) func(key []byte) bool {
-	if !wanted || a.Envs[envValidateHash] != "true" {
+// from a split are to be told apart and the request wants that too. r.mu is held.
+func (r *replica) hashCheck(wanted bool) func(key []byte) bool {
+	if !wanted || r.app.Envs[envValidateHash] != "true" || r.group.Count <= 0 {
 		return func([]byte) bool { return true }
 	}
-	version := uint64(a.Partitions - 1)
+	version := uint64(r.group.Count - 1)
 	return func(key []byte) bool {
 		hash, sort, err := wire.DecodeKey(key)
 		return err == nil && wire.Hash(hash, sort)&version == uint64(r.pid.Partition)

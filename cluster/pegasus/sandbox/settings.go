@@ -120,6 +120,7 @@ func (s *replicaServer) settingCommands() []command {
 			return "OK"
 		}},
 		{"replica.kill_partition", "[app_id [partition_index]]", "close replicas, which the meta server then brings back", s.killPartition},
+		{"replica.query-compact", "[app_id|app_id.partition,...]", "when replicas were compacted, and whether they are being", s.queryCompact},
 		{"replica.query-app-envs", "[app_id|app_id.partition,...]", "the envs that replicas know", s.queryEnvs},
 	}
 }

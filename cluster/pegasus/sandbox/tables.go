@@ -148,9 +148,9 @@ func (m *metaServer) onSetReplicaCount(_ *inbound, q *wire.SetReplicaCountReques
 func (m *metaServer) want(pid wire.GPID, replicas int) {
 	for {
 		m.mu.Lock()
-		g := m.groups[pid]
+		g, born := m.groups[pid]
 		m.mu.Unlock()
-		if g.Max == replicas {
+		if !born || g.Max == replicas { // an unborn child will have what its parent has
 			return
 		}
 		if _, err := m.change(g, func(g *group) { g.Max = replicas }); err != nil && !m.available(pid) {

@@ -24,6 +24,7 @@ const (
 	CodeInvalidData        = "ERR_INVALID_DATA"
 	CodeCapacityExceeded   = "ERR_CAPACITY_EXCEEDED"
 	CodeInvalidState       = "ERR_INVALID_STATE"
+	CodeChildRegistered    = "ERR_CHILD_REGISTERED"
 	CodeInactiveState      = "ERR_INACTIVE_STATE"
 	CodeNotEnoughMember    = "ERR_NOT_ENOUGH_MEMBER"
 	CodeServiceNotActive   = "ERR_SERVICE_NOT_ACTIVE"
