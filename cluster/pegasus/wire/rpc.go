@@ -105,5 +105,5 @@ type call interface {
 
 // calls lists every RPC.
 func calls() []call {
-	return slices.Concat(dataCalls(), metaCalls(), nodeCalls(), placementCalls(), tableCalls())
+	return slices.Concat(dataCalls(), metaCalls(), nodeCalls(), placementCalls(), tableCalls(), diskCalls())
 }
