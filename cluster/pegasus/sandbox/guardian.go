@@ -32,6 +32,7 @@ func (m *metaServer) guard() {
 		m.rounds.Lock()
 		if !m.net.gate(m.address).paused() {
 			m.bury(time.Now())
+			m.inform()
 			m.cure()
 		}
 		m.rounds.Unlock()
@@ -58,7 +59,7 @@ func (m *metaServer) back(id nodeID) {
 	m.mu.Lock()
 	delete(m.gone, id)
 	delete(m.died, id)
-	m.alive[id] = true
+	m.alive[id], m.returned[id] = true, true
 	m.mu.Unlock()
 	m.kick()
 }

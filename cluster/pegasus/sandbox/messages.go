@@ -91,6 +91,7 @@ type app struct {
 	Stateful                    bool
 	Envs                        map[string]string
 	Created, Dropped, ExpiresAt int64 // Unix seconds
+	Version                     int64 // grows with every change of the above
 }
 
 // assignment tells a replica server what it is in a group.
@@ -104,6 +105,7 @@ type report struct {
 	Status wire.ReplicaStatus
 	Ballot int64
 	At     point
+	Full   bool // its disk takes no writes
 }
 
 // mutation is a change of a partition: the effect of some writes as an engine batch. It applies to a replica at Prev,
@@ -135,6 +137,8 @@ type nodeLink interface {
 	// forget closes the replicas of a dropped table.
 	forget(appID int32) error
 	report(wire.GPID) (report, error)
+	// inventory lists what the server has; see recovery.go.
+	inventory(fence bool) (inventory, error)
 	// addLearner asks a primary to bring a node up to date and have it made a secondary.
 	addLearner(pid wire.GPID, ballot int64, node nodeID) error
 

@@ -29,6 +29,7 @@ func (m *metaServer) methods() map[string]method {
 		wire.GetReplicaCount.Name: on(&wire.GetReplicaCount, m.onGetReplicaCount),
 		wire.SetReplicaCount.Name: on(&wire.SetReplicaCount, m.onSetReplicaCount),
 		wire.DDDDiagnose.Name:     on(&wire.DDDDiagnose, m.dddDiagnose),
+		wire.StartRecovery.Name:   on(&wire.StartRecovery, m.startRecovery),
 		wire.CallCommand.Name:     on(&wire.CallCommand, m.callCommand),
 		wire.Negotiate.Name:       on(&wire.Negotiate, negotiate),
 	}

@@ -24,6 +24,8 @@ type primary struct {
 	recent   []mutation // the last ones, for learners that missed only these
 	size     int        // bytes of recent
 	learners map[nodeID]*learner
+	checked  time.Time // when the secondaries' disks were asked for
+	full     bool      // one of them took no writes
 }
 
 // task is a write, or something the loop does between two mutations.
@@ -173,6 +175,9 @@ func (p *primary) replicate(writes []*write) (code string) {
 	}
 	if 1+len(g.Secondaries) < minReplicas(g.Max) {
 		return wire.CodeNotEnoughMember
+	}
+	if p.noSpace(g.Secondaries) {
+		return wire.CodeDiskInsufficient
 	}
 	m, batch, err := p.mutate(writes, g, at)
 	if err != nil {

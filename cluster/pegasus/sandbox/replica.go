@@ -30,6 +30,7 @@ type replica struct {
 	loop   *primary // while PRIMARY
 	limits limits
 	stats  stats
+	hot    [2]hotkeys // by wire.HotkeyType
 	// keys are the rows there were at the point counted, nil while nobody has counted.
 	keys    int64
 	counted *point
@@ -95,10 +96,11 @@ func (r *replica) setApp(a *app) {
 func (r *replica) report() report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	has := report{Status: r.status, Ballot: r.group.Ballot, At: r.at, Full: r.s.disks.replicaFull(r.pid)}
 	if r.s.alone() {
-		return report{wire.ReplicaInactive, r.group.Ballot, r.at}
+		has.Status = wire.ReplicaInactive
 	}
-	return report{r.status, r.group.Ballot, r.at}
+	return has
 }
 
 // readable says whether clients may read here; the code is a header error.
@@ -158,7 +160,7 @@ func (r *replica) learn(ballot int64, clear bool) (report, error) {
 		}
 		r.at = incomplete
 	}
-	return report{r.status, r.group.Ballot, r.at}, nil
+	return report{Status: r.status, Ballot: r.group.Ballot, At: r.at}, nil
 }
 
 func (r *replica) learnRows(ballot int64, repr []byte) error {
