@@ -17,6 +17,7 @@ type client interface {
 	rows
 	severalRows
 	placer
+	keeper
 }
 
 // admin is the meta server's side, and the servers' remote commands.
@@ -48,6 +49,13 @@ type placer interface {
 	SetReplicaCount(ctx context.Context, table string, count int) (old int, err error)
 	ClearEnvs(ctx context.Context, table, prefix string) error
 	DeadPartitions(ctx context.Context, app int32, partition int) ([]driver.DeadPartition, error)
+}
+
+// keeper is the replica servers' side of disks and hot keys.
+type keeper interface {
+	Disks(ctx context.Context, endpoint, table string) ([]driver.Disk, error)
+	MigrateDisk(ctx context.Context, endpoint string, app int32, partition int, from, to string) error
+	DetectHotkey(ctx context.Context, endpoint string, app int32, partition int, kind, action string) (driver.Hotkey, error)
 }
 
 // rows is the replica servers' side.

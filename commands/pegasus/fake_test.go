@@ -31,6 +31,7 @@ type fake struct {
 	scanErr    error
 	several    several
 	place      fakePlacement
+	disks      fakeDisks
 	held       []commands.Held
 
 	opened   int
