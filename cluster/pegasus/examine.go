@@ -78,26 +78,24 @@ func (d *Driver) examineDisks(ctx context.Context) []cluster.Finding {
 	if err != nil {
 		return nil
 	}
-	disks := make([][]Disk, len(nodes))
+	full := make([][]cluster.Finding, len(nodes))
 	d.each(len(nodes), func(i int) {
-		if nodes[i].Alive {
-			ctx, cancel := context.WithTimeout(ctx, examinePatience)
-			defer cancel()
-			disks[i], _ = d.Disks(ctx, nodes[i].Endpoint, "")
+		if !nodes[i].Alive {
+			return
 		}
-	})
-	var found []cluster.Finding
-	for i, n := range nodes {
-		for _, disk := range disks[i] {
+		ctx, cancel := context.WithTimeout(ctx, examinePatience)
+		defer cancel()
+		disks, _ := d.Disks(ctx, nodes[i].Endpoint, "")
+		for _, disk := range disks {
 			if free := disk.AvailableRatio(); free < LeastAvailable {
-				found = append(found, cluster.Finding{
-					Kind: "disk_full", Object: n.Endpoint, Bad: true, Help: "query_disk -n " + n.Endpoint,
+				full[i] = append(full[i], cluster.Finding{
+					Kind: "disk_full", Object: nodes[i].Endpoint, Bad: true, Help: "query_disk -n " + nodes[i].Endpoint,
 					What: fmt.Sprintf("%d%% of disk %s is free; below %d%% writes to its partitions are refused", free, disk.Tag, LeastAvailable),
 				})
 			}
 		}
-	}
-	return found
+	})
+	return slices.Concat(full...)
 }
 
 // balanceDue reads `move_pri=0,copy_pri=0,copy_sec=2,total=2`; -1 means that the meta server has not looked yet.
