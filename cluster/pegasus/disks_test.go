@@ -179,3 +179,16 @@ func TestExamineDisks(t *testing.T) {
 		t.Errorf("%+v", found)
 	}
 }
+
+// Whatever a server sends as a key, what is read is no longer than it, and plain text stands as it is.
+func FuzzUnescapeKey(f *testing.F) {
+	for _, text := range []string{"", "plain", `a\x00\n`, `\`, `\x`, `\x0`, `\xzz`, `\\`, "é"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		key := unescapeKey(text)
+		if len(key) > len(text) || !strings.Contains(text, `\`) && string(key) != text {
+			t.Errorf("%q became %q", text, key)
+		}
+	})
+}

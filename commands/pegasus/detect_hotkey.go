@@ -183,8 +183,13 @@ func (h *hotspot) query(ctx context.Context) (*spec.Table, error) {
 		key = now.Key
 	}
 	t := spec.Record([]spec.Column{
-		{Name: "app_name"}, {Name: "partition_index", Kind: spec.Int}, {Name: "hotkey_type"}, {Name: "node"}, {Name: "state"},
-		{Name: "found", Kind: spec.Bool}, {Name: "hash_key", Kind: spec.Bytes},
+		{Name: "app_name"},
+		{Name: "partition_index", Kind: spec.Int},
+		{Name: "hotkey_type"},
+		{Name: "node"},
+		{Name: "state"},
+		{Name: "found", Kind: spec.Bool},
+		{Name: "hash_key", Kind: spec.Bytes},
 	}, h.app.Name, h.partition, h.kind, h.server, word(now.State), now.Found, key)
 	if now.Hint != "" {
 		t.Notes = func() []string { return []string{now.Hint} }

@@ -154,9 +154,14 @@ func withTag(answers []nodeDisks, tag string) ([]nodeDisks, error) {
 
 func diskTable(answers []nodeDisks, apps []driver.App, asked int, detailed bool) *spec.Table {
 	t := &spec.Table{Columns: []spec.Column{
-		{Name: "node"}, {Name: "disk"}, {Name: "capacity", Kind: spec.Size}, {Name: "available", Kind: spec.Size},
-		{Name: "available_ratio", Kind: spec.Int, Unit: "%"}, {Name: "primary_count", Kind: spec.Int},
-		{Name: "secondary_count", Kind: spec.Int}, {Name: "replica_count", Kind: spec.Int},
+		{Name: "node"},
+		{Name: "disk"},
+		{Name: "capacity", Kind: spec.Size},
+		{Name: "available", Kind: spec.Size},
+		{Name: "available_ratio", Kind: spec.Int, Unit: "%"},
+		{Name: "primary_count", Kind: spec.Int},
+		{Name: "secondary_count", Kind: spec.Int},
+		{Name: "replica_count", Kind: spec.Int},
 	}}
 	names := map[int32]string{}
 	for _, a := range apps {

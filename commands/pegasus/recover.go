@@ -339,8 +339,12 @@ func (r *rescue) look(ctx context.Context) (bool, string, error) {
 func (r *rescue) answer() *spec.Table {
 	return &spec.Table{
 		Columns: []spec.Column{
-			{Name: "app_id", Kind: spec.Int}, {Name: "app_name"}, {Name: "status"}, {Name: "partition_count", Kind: spec.Int},
-			{Name: "replica_count", Kind: spec.Int}, {Name: "with_primary", Kind: spec.Int},
+			{Name: "app_id", Kind: spec.Int},
+			{Name: "app_name"},
+			{Name: "status"},
+			{Name: "partition_count", Kind: spec.Int},
+			{Name: "replica_count", Kind: spec.Int},
+			{Name: "with_primary", Kind: spec.Int},
 		},
 		Rows: spec.RowsOf(r.rows...),
 		Notes: func() []string {
