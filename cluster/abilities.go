@@ -69,7 +69,8 @@ type TableSettings interface {
 
 // Examiner knows the store's own ways of being unwell.
 type Examiner interface {
-	// Examine reports what Replicas and Nodes do not show: switched off healing, settings that shut clients out.
+	// Examine reports what Replicas and Nodes do not show: switched off healing, settings that shut clients out. Where
+	// they fail because of the cluster's state, it says why instead of failing too.
 	Examine(ctx context.Context) ([]Finding, error)
 	// Remedy answers the command line that helps against a finding of the neutral kinds, "" when there is none.
 	Remedy(f Finding) string

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,6 +37,7 @@ func Doctor(env Env) spec.Command {
 // examination is what a doctor's visit gathers.
 type examination struct {
 	nodes, alive int
+	blind        bool // the cluster does not say what it holds
 	ifDown       []string
 	risk         cluster.Risk
 	findings     []cluster.Finding
@@ -66,7 +68,7 @@ func doctor(ctx context.Context, env Env, call *spec.Call) (*spec.Table, error) 
 
 func (x *examination) examine(ctx context.Context, env Env, d cluster.Driver, name string) error {
 	if err := x.lookAtNodes(ctx, d); err != nil {
-		return err
+		return x.whyBlind(ctx, d, err)
 	}
 	if err := x.lookAtPartitions(ctx, d); err != nil {
 		return err
@@ -104,6 +106,21 @@ func heldFinding(h Held) cluster.Finding {
 		f.What, f.Bad = fmt.Sprintf("a killed shell left it at %s; it was %s", h.During, h.Was), true
 	}
 	return f
+}
+
+// whyBlind lets the store explain why its metadata server answers, but not which nodes there are.
+func (x *examination) whyBlind(ctx context.Context, d cluster.Driver, err error) error {
+	var refused *spec.Error
+	e, ok := d.(cluster.Examiner)
+	if !ok || !errors.As(err, &refused) || refused.Code == "" {
+		return err
+	}
+	own, xerr := e.Examine(ctx)
+	if xerr != nil || len(own) == 0 {
+		return err
+	}
+	x.blind, x.findings = true, own
+	return nil
 }
 
 func (x *examination) lookAtNodes(ctx context.Context, d cluster.Driver) error {
@@ -234,6 +251,8 @@ func (x *examination) report() (*spec.Table, error) {
 // mayFail says in words how many nodes may fail.
 func (x *examination) mayFail() string {
 	switch {
+	case x.blind:
+		return "nobody knows: the cluster does not say what it holds"
 	case x.risk.Partitions == 0:
 		return "there are no partitions to lose"
 	case x.risk.Survives < 0:

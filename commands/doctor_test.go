@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -81,6 +82,38 @@ func TestDoctor(t *testing.T) {
 	}
 	if _, err := diagnose(t, patient(), "n99:1"); spec.KindOf(err) != spec.NotFound {
 		t.Errorf("a node nobody knows: %v", err)
+	}
+}
+
+// mute is a cluster that does not say which nodes it has, and may say why.
+type mute struct {
+	*store
+	why []cluster.Finding
+}
+
+func (m mute) Open(context.Context, string) (cluster.Driver, error) { return m, nil }
+func (m mute) Examine(context.Context) ([]cluster.Finding, error)   { return m.why, nil }
+func (m mute) Remedy(cluster.Finding) string                        { return "" }
+
+// Where the metadata server answers that it cannot serve, the store's own reason is the verdict.
+func TestDoctorIsToldWhy(t *testing.T) {
+	m := mute{patient(), []cluster.Finding{{Kind: "metadata_lost", Object: "metadata", What: "it is lost", Help: "recover", Bad: true}}}
+	m.err = &spec.Error{Kind: spec.Unavailable, Code: "ERR_UNDER_RECOVERY"}
+	c := Doctor(m)
+	call := &spec.Call{Command: &c, Cluster: "onebox", Flags: map[string][]string{}}
+	table, err := c.Query(t.Context(), call)
+	if spec.KindOf(err) != spec.AnsweredNo {
+		t.Fatal(err)
+	}
+	if text := allText(t, table); !strings.Contains(text, "metadata_lost metadata it is lost true recover") || !strings.Contains(text, "nobody knows") {
+		t.Error(text)
+	}
+	m.why = nil
+	for _, env := range []Env{m, mute{&store{err: &spec.Error{Kind: spec.Unavailable}}, []cluster.Finding{{Bad: true}}}} {
+		c = Doctor(env)
+		if _, err := c.Query(t.Context(), call); spec.KindOf(err) != spec.Unavailable {
+			t.Errorf("nobody answers: %v", err)
+		}
 	}
 }
 

@@ -144,7 +144,7 @@ func (s *Shell) waitUntil(ctx context.Context, call *spec.Call, cond *render.Con
 // look runs the command once and answers its result twice: to be shown, and to be looked into.
 func (s *Shell) look(ctx context.Context, inner *spec.Call, x extras) (*spec.Table, *render.Snapshot, error) {
 	t, err := s.answer(ctx, inner, x)
-	if err != nil {
+	if err != nil && (t == nil || spec.KindOf(err) != spec.AnsweredNo) {
 		return nil, nil, err
 	}
 	if t == nil {

@@ -354,7 +354,7 @@ func validate(kind spec.ArgKind, values []string, name, value string) error {
 				err = fmt.Errorf("%s: %q is not k=v", name, pair)
 			}
 		}
-	case spec.ArgText, spec.ArgBytes, spec.ArgTable, spec.ArgEndpoint, spec.ArgCluster, spec.ArgSetting, spec.ArgFile,
+	case spec.ArgText, spec.ArgBytes, spec.ArgTable, spec.ArgEndpoint, spec.ArgDisk, spec.ArgCluster, spec.ArgSetting, spec.ArgFile,
 		spec.ArgCommand, spec.ArgLine:
 	}
 	if err != nil {

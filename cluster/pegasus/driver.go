@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"shardsh/cluster"
@@ -32,6 +33,8 @@ type Driver struct {
 	pool    *pool
 	metas   *metas
 	routes  *routes
+	seen    atomic.Pointer[[]string] // the replica servers as last listed
+	tags    diskTags
 }
 
 var (

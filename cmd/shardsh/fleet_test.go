@@ -50,7 +50,7 @@ func (f *fleet) allow(t *testing.T, word string, most map[string]int) {
 // few are the calls that describe the cluster, however large it is.
 func (f *fleet) few(more map[string]int) map[string]int {
 	most := map[string]int{
-		wire.ListApps.Name: 3, wire.ListNodes.Name: 2, wire.ClusterInfo.Name: 3, wire.ControlMeta.Name: 1, wire.CallCommand.Name: 1,
+		wire.ListApps.Name: 3, wire.ListNodes.Name: 3, wire.ClusterInfo.Name: 3, wire.ControlMeta.Name: 1, wire.CallCommand.Name: 1,
 	}
 	maps.Copy(most, more)
 	return most
@@ -85,7 +85,8 @@ func TestFleet(t *testing.T) {
 	f.compare(t, rows)
 
 	d := answers[fleetDoctor](t, f, "doctor", 0)
-	f.allow(t, "doctor", f.few(perTable)) // and none to a node
+	perTable[wire.QueryDisk.Name] = f.shape.nodes // for full disks; and none to a node for its decrees
+	f.allow(t, "doctor", f.few(perTable))
 	want := fleetVerdict{true, 40, 40, f.tables, f.partitions(), "any 1 of 40 nodes"}
 	if d.Verdict != want {
 		t.Errorf("the verdict is %+v, want %+v", d.Verdict, want)
@@ -100,7 +101,7 @@ func TestFleetNodeDown(t *testing.T) {
 	f := newFleet(t, shape{tables: 10, nodes: 20, down: 1, seed: 2})
 	f.counted()
 	d := answers[fleetDoctor](t, f, "doctor", 7)
-	f.allow(t, "doctor", f.few(map[string]int{wire.QueryConfig.Name: f.tables}))
+	f.allow(t, "doctor", f.few(map[string]int{wire.QueryConfig.Name: f.tables, wire.QueryDisk.Name: f.shape.nodes}))
 	want := fleetVerdict{false, 20, 19, f.tables, f.partitions(), "nothing: each node listed below is needed"}
 	if d.Verdict != want {
 		t.Errorf("the verdict is %+v, want %+v", d.Verdict, want)

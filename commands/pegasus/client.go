@@ -17,6 +17,7 @@ type client interface {
 	rows
 	severalRows
 	placer
+	keeper
 }
 
 // admin is the meta server's side, and the servers' remote commands.
@@ -51,6 +52,13 @@ type placer interface {
 	BlackList(ctx context.Context) ([]string, error)
 	SetBlackList(ctx context.Context, nodes []string) error
 	Learners(ctx context.Context) (learners []driver.Learner, silent int, err error)
+}
+
+// keeper is the replica servers' side of disks and hot keys.
+type keeper interface {
+	Disks(ctx context.Context, endpoint, table string) ([]driver.Disk, error)
+	MigrateDisk(ctx context.Context, endpoint string, app int32, partition int, from, to string) error
+	DetectHotkey(ctx context.Context, endpoint string, app int32, partition int, kind, action string) (driver.Hotkey, error)
 }
 
 // rows is the replica servers' side.

@@ -32,6 +32,7 @@ type fake struct {
 	several    several
 	place      fakePlacement
 	split      fakeSplit
+	disks      fakeDisks
 	held       []commands.Held
 
 	opened   int

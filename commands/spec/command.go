@@ -27,7 +27,7 @@ type Command struct {
 	// Needs names the abilities a driver must have (cluster.Abilities); asked before Query or Change runs.
 	Needs []string
 	// Identify names a flag whose presence on the line selects this descriptor among several of the same name,
-	// whatever the current cluster is (`backup -lookup L` is ZanKV's).
+	// whatever the current cluster is (`backup -lookup L` is ZanKV's); "flag=value" asks for that value of it.
 	Identify string
 	// FlagsFirst recognises flags only before the first argument, so that data words take `incr a b -1` as data.
 	FlagsFirst bool
@@ -108,6 +108,7 @@ const (
 	ArgTable                    // the name of a table
 	ArgPartition                // the number of a partition of the table in use
 	ArgEndpoint                 // host:port of a node
+	ArgDisk                     // the tag of a disk of a node
 	ArgCluster                  // the name of a configured cluster, or an address
 	ArgSetting                  // the name of a setting of the table or cluster
 	ArgPair                     // k=v, several joined by commas
@@ -164,7 +165,7 @@ func (f Flag) usage() string {
 
 var argKindNames = map[ArgKind]string{
 	ArgText: "text", ArgBytes: "bytes", ArgInt: "n", ArgBool: "true|false", ArgDuration: "duration", ArgMillis: "ms",
-	ArgEnum: "word", ArgTable: "table", ArgPartition: "partition", ArgEndpoint: "host:port", ArgCluster: "cluster", ArgSetting: "setting",
+	ArgEnum: "word", ArgTable: "table", ArgPartition: "partition", ArgEndpoint: "host:port", ArgDisk: "disk", ArgCluster: "cluster", ArgSetting: "setting",
 	ArgPair: "k=v,…", ArgFile: "file", ArgCommand: "command", ArgLine: "command…",
 }
 

@@ -63,6 +63,7 @@ var (
 	_ sandbox.Slower        = (*cluster)(nil)
 	_ sandbox.Partitioner   = (*cluster)(nil)
 	_ sandbox.Loser         = (*cluster)(nil)
+	_ sandbox.Filler        = (*cluster)(nil)
 	_ sandbox.Throttler     = (*cluster)(nil)
 	_ sandbox.Breaker       = (*cluster)(nil)
 )
@@ -131,6 +132,9 @@ func (c *cluster) startAll(ctx context.Context) (err error) {
 		return err
 	}
 	c.touch()
+	if c.boss.underRecovery() {
+		return nil
+	}
 	if err := c.fill(ctx); err != nil {
 		return fmt.Errorf("make the first content: %w", err)
 	}
@@ -241,6 +245,9 @@ func (c *cluster) faults(endpoint string) string {
 	g := c.gate(endpoint)
 	if by := g.delay(); by > 0 {
 		all = append(all, "slow "+by.String())
+	}
+	if percent := g.filled.Load(); percent > 0 {
+		all = append(all, fmt.Sprintf("disks filled by %d%%", percent))
 	}
 	if rate := g.writes.bound(); rate > 0 {
 		all = append(all, fmt.Sprintf("throttled to %g writes/s", rate))

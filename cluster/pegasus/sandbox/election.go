@@ -48,11 +48,14 @@ func (p *metaProcess) run(c *cluster, name string, m method, in *inbound) {
 	lead := p.leads()
 	switch {
 	case lead != nil:
-		if lead.answers[name].run == nil {
+		switch own := lead.answers[name]; {
+		case own.run == nil:
 			in.reject(wire.CodeHandlerNotFound)
-			return
+		case own.refuse != nil && name != wire.StartRecovery.Name && lead.underRecovery():
+			own.refuse(in, wire.CodeUnderRecovery)
+		default:
+			own.run(in)
 		}
-		lead.answers[name].run(in)
 	case name == wire.CallCommand.Name || name == wire.Negotiate.Name || m.refuse == nil:
 		m.run(in)
 	case name == wire.QueryConfig.Name:

@@ -17,6 +17,7 @@ import (
 type gate struct {
 	points *points // of the server's role
 	slow   atomic.Int64
+	filled atomic.Int64 // percent of each disk that something else takes
 	writes bucket
 
 	shut   atomic.Bool // opened is not nil; read without the lock by every request

@@ -32,6 +32,7 @@ func (m *metaServer) guard() {
 		m.rounds.Lock()
 		if gate := m.net.gate(m.address); !gate.paused() {
 			m.bury(time.Now())
+			m.inform()
 			if !gate.points.use(pointUncured) {
 				m.cure()
 			}
@@ -61,7 +62,7 @@ func (m *metaServer) back(id nodeID) {
 	m.mu.Lock()
 	delete(m.gone, id)
 	delete(m.died, id)
-	m.alive[id] = true
+	m.alive[id], m.returned[id] = true, true
 	m.mu.Unlock()
 	m.kick()
 }

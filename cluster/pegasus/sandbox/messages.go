@@ -94,6 +94,7 @@ type app struct {
 	Stateful                    bool
 	Envs                        map[string]string
 	Created, Dropped, ExpiresAt int64 // Unix seconds
+	Version                     int64 // grows with every change of the above
 }
 
 // assignment tells a replica server what it is in a group.
@@ -108,6 +109,7 @@ type report struct {
 	Ballot  int64
 	At      point
 	Compact wire.CompactStatus
+	Full    bool // its disk takes no writes
 }
 
 // splitOrder is what the meta server wants of the primary of a partition that is to be split: that it makes a child, or
@@ -156,6 +158,8 @@ type nodeLink interface {
 	// forget closes the replicas of a dropped table.
 	forget(appID int32) error
 	report(wire.GPID) (report, error)
+	// inventory lists what the server has; see recovery.go.
+	inventory(fence bool) (inventory, error)
 	// addLearner asks a primary to bring a node up to date and have it made a secondary.
 	addLearner(pid wire.GPID, ballot int64, node nodeID) error
 	// split tells a primary what is wanted of it and answers whether it is making a child as yet.

@@ -34,6 +34,7 @@ func (m *metaServer) methods() map[string]method {
 		wire.ControlSplit.Name:    on(&wire.ControlSplit, m.controlSplit),
 		wire.StartCompact.Name:    on(&wire.StartCompact, m.startCompact),
 		wire.QueryCompact.Name:    on(&wire.QueryCompact, m.queryCompact),
+		wire.StartRecovery.Name:   on(&wire.StartRecovery, m.startRecovery),
 		wire.CallCommand.Name:     on(&wire.CallCommand, m.callCommand),
 		wire.Negotiate.Name:       on(&wire.Negotiate, negotiate),
 	}

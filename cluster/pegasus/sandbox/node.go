@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -29,6 +28,7 @@ type replicaServer struct {
 	tasks    sync.WaitGroup // primaries' loops, learning, the sweep of scans
 	scanIDs  atomic.Int64   // the last scan context, see scan.go
 	settings nodeSettings
+	disks    *disks
 	splits   atomic.Int32  // partitions being copied to their children, see split.go
 	compacts chan struct{} // a compaction may be due, see compact.go
 	silent   atomic.Int64  // since when no meta server hears it, after started; 0 while one does, see view.go
@@ -59,7 +59,10 @@ func startReplicaServer(id nodeID, address, dir string, net network, log func(st
 	if s.store, err = openStore(dir, log); err != nil {
 		return nil, errors.Join(err, s.port.abort())
 	}
-	if err := s.load(); err != nil {
+	if s.disks, err = newDisks(s, dir); err == nil {
+		err = errors.Join(s.loadApps(), s.load())
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.port.abort(), s.store.Close())
 	}
 	s.tasks.Go(s.sweepScans)
@@ -75,7 +78,7 @@ func openStore(dir string, log func(string, ...any)) (*engine.Store, error) {
 	return engine.Open(dir, engine.Options{Log: log})
 }
 
-// load makes an inactive replica of every partition the store knows.
+// load makes an inactive replica of every partition the store knows, but of tables that were dropped.
 func (s *replicaServer) load() error {
 	lower, upper := stateKeys()
 	iter, err := s.store.Iterate(lower, upper)
@@ -87,7 +90,12 @@ func (s *replicaServer) load() error {
 		if err != nil {
 			return errors.Join(err, iter.Close())
 		}
-		s.replicas[pid] = newReplica(s, pid, at)
+		if err := s.disks.load(pid); err != nil && !errors.Is(err, errNoSpace) {
+			return errors.Join(err, iter.Close())
+		}
+		if a := s.app(pid.App); a.Status != wire.AppDropped {
+			s.replicas[pid] = newReplica(s, pid, at)
+		}
 	}
 	return errors.Join(iter.Error(), iter.Close())
 }
@@ -159,10 +167,13 @@ func (s *replicaServer) assign(a assignment) error {
 	}
 	defer s.leave()
 	s.mu.Lock()
-	s.apps[a.App.ID] = &a.App
+	err := s.know(&a.App)
 	r := s.replicas[a.Group.PID]
 	if r == nil && a.Group.has(s.id) {
-		if err := s.keep(a.Group.PID); err != nil {
+		if err = errors.Join(err, s.disks.place(a.Group.PID)); err == nil {
+			err = s.keep(a.Group.PID)
+		}
+		if err != nil {
 			s.mu.Unlock()
 			return err
 		}
@@ -194,14 +205,14 @@ func (s *replicaServer) updateApp(a app) error {
 	if s.dying {
 		return errDead
 	}
-	s.apps[a.ID] = &a
+	err := s.know(&a)
 	defer s.kickCompactor()
 	for pid, r := range s.replicas {
 		if pid.App == a.ID {
-			r.setApp(&a)
+			r.setApp(s.apps[a.ID])
 		}
 	}
-	return nil
+	return err
 }
 
 func (s *replicaServer) forget(appID int32) error {
@@ -210,7 +221,6 @@ func (s *replicaServer) forget(appID int32) error {
 	if s.dying {
 		return errDead
 	}
-	delete(s.apps, appID)
 	for pid, r := range s.replicas {
 		if pid.App == appID {
 			r.deactivate()
@@ -273,6 +283,10 @@ func (s *replicaServer) learn(pid wire.GPID, ballot int64, clear bool) (report, 
 	s.mu.Lock()
 	r := s.replicas[pid]
 	if r == nil {
+		if err := s.disks.place(pid); err != nil {
+			s.mu.Unlock()
+			return report{}, err
+		}
 		r = newReplica(s, pid, s.left(pid))
 		s.replicas[pid] = r
 	}
@@ -309,13 +323,4 @@ func (s *replicaServer) all() []*replica {
 		}
 		return int(a.pid.Partition) - int(b.pid.Partition)
 	})
-}
-
-func (s *replicaServer) app(id int32) *app {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if a := s.apps[id]; a != nil {
-		return a
-	}
-	return &app{ID: id, Name: fmt.Sprint(id)}
 }

@@ -25,6 +25,8 @@ type primary struct {
 	size     int        // bytes of recent
 	learners map[nodeID]*learner
 	split    *splitting // the last one that was begun; nil when it came to its end
+	checked  time.Time  // when the secondaries' disks were asked for
+	full     bool       // one of them took no writes
 }
 
 // task is a write, or something the loop does between two mutations.
@@ -194,6 +196,9 @@ func (p *primary) replicate(writes []*write) (code string) {
 	}
 	if 1+len(g.Secondaries) < minReplicas(g.Max) {
 		return wire.CodeNotEnoughMember
+	}
+	if p.noSpace(g.Secondaries) {
+		return wire.CodeDiskInsufficient
 	}
 	m, batch, err := p.mutate(writes, g, at)
 	if err != nil {

@@ -34,6 +34,7 @@ type replica struct {
 	splitting, sealed bool
 	limits            limits
 	stats             stats
+	hot               [2]hotkeys // by wire.HotkeyType
 	// keys are the rows there were at the point counted, nil while nobody has counted.
 	keys    int64
 	counted *point
@@ -102,7 +103,9 @@ func (r *replica) setApp(a *app) {
 func (r *replica) report() report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := report{r.status, r.group.Ballot, r.at, r.compactStatus(time.Now())}
+	now := report{
+		Status: r.status, Ballot: r.group.Ballot, At: r.at, Compact: r.compactStatus(time.Now()), Full: r.s.disks.replicaFull(r.pid),
+	}
 	if r.s.alone() {
 		now.Status = wire.ReplicaInactive
 	}

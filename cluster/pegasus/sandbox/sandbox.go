@@ -8,6 +8,8 @@
 //	meta*.go       the meta server: tables, envs, calls, splits; guardian.go who replaces whom
 //	node.go        a replica server; data.go and scan.go its calls; limits.go what a table's envs deny
 //	command.go     remote commands; settings.go, counters.go and stats.go what they show and change
+//	disk.go        the disks of a replica server; hotkey.go what is asked for most; apps.go what it knows of tables
+//	recovery.go    a meta server that has lost everything asks the replica servers
 //	replica.go     one replica; primary.go how writes are ordered and acknowledged; learner.go how one catches up
 //	split.go       how a partition becomes two; child.go how the second one is made; compact.go what is cleared away
 //	layout.go      keys and values in the store

@@ -46,6 +46,7 @@ func (m *metaServer) onRecallApp(_ *inbound, q *wire.RecallAppRequest, out *wire
 // recall makes a dropped table available. Its partitions have no members: who led them last is the last to have left,
 // and leads again once it is alive. m.mu is held.
 func (m *metaServer) recall(a *app) error {
+	a.Version++
 	values := map[string]any{string(appKey(a.ID)): a}
 	var groups []group
 	for i := range a.Partitions {

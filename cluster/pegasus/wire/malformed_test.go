@@ -107,6 +107,17 @@ func TestMalformedFrames(t *testing.T) {
 		var a QueryConfigResponse
 		return QueryConfig.DecodeResult(r.Body, &a)
 	})
+	check("disks", goldenDisk, func(frame []byte) error {
+		r, err := ReadReply(bytes.NewReader(frame))
+		if err != nil {
+			return err
+		}
+		if !r.OK() {
+			return errors.New("rejected")
+		}
+		var a QueryDiskResponse
+		return QueryDisk.DecodeResult(r.Body, &a)
+	})
 	if total < 200 {
 		t.Errorf("only %d variants", total)
 	}
