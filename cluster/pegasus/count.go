@@ -84,7 +84,7 @@ func (s *scanner) matching(b *batch) (int64, error) {
 	var n int64
 	now := time.Now()
 	for i := range b.rows {
-		_, keep, err := s.row(&b.rows[i], now, b.server)
+		_, keep, err := s.row(b, i, now)
 		if err != nil {
 			return 0, err
 		}

@@ -88,7 +88,7 @@ func (d *Driver) scanPartition(
 		}
 		now := time.Now()
 		for i := range b.rows {
-			row, keep, err := s.row(&b.rows[i], now, b.server)
+			row, keep, err := s.row(&b, i, now)
 			if err != nil {
 				yield(ScanRow{}, err)
 				return stop()
@@ -109,16 +109,17 @@ func (d *Driver) scanPartition(
 	}
 }
 
-// row makes a row out of what the server sent; not every one is wanted.
-func (s *scanner) row(kv *wire.KeyValue, now time.Time, server string) (row ScanRow, keep bool, err error) {
+// row makes a row out of what the server sent; not every one is wanted. The next batch may be on its way meanwhile.
+func (s *scanner) row(b *batch, i int, now time.Time) (row ScanRow, keep bool, err error) {
+	kv := &b.rows[i]
 	hash, sort, err := wire.DecodeKey(kv.Key)
 	if err != nil {
-		return ScanRow{}, false, &spec.Error{Kind: spec.Failed, Op: s.plan.op, Endpoint: server, Err: err}
+		return ScanRow{}, false, &spec.Error{Kind: spec.Failed, Op: s.plan.op, Endpoint: b.server, Err: err}
 	}
 	if !s.plan.keep(sort, kv.Value) {
 		return ScanRow{}, false, nil
 	}
-	row = ScanRow{Hash: hash, Sort: sort, Value: kv.Value, Partition: s.index, AppID: s.appID, Server: server}
+	row = ScanRow{Hash: hash, Sort: sort, Value: kv.Value, Partition: b.partition, AppID: s.appID, Server: b.server}
 	if s.plan.noValue {
 		row.Value = nil
 	}
@@ -131,12 +132,13 @@ func (s *scanner) row(kv *wire.KeyValue, now time.Time, server string) (row Scan
 
 // batch is what one call of a scan brought.
 type batch struct {
-	rows   []wire.KeyValue
-	count  int64 // rows that matched, where only their number was asked for; else len(rows)
-	server string
-	done   bool
-	lost   bool // only numbers came so far, and the server forgot the scan
-	err    error
+	rows      []wire.KeyValue
+	count     int64 // rows that matched, where only their number was asked for; else len(rows)
+	partition int
+	server    string
+	done      bool
+	lost      bool // only numbers came so far, and the server forgot the scan
+	err       error
 }
 
 // fetch gets the next batch beside the caller, who must receive it before using s again.
@@ -249,7 +251,7 @@ func (s *scanner) restart() {
 
 // take keeps what a good answer says about going on.
 func (s *scanner) take(a *wire.ScanResponse) batch {
-	b := batch{rows: a.Rows, count: int64(len(a.Rows)), server: a.Server}
+	b := batch{rows: a.Rows, count: int64(len(a.Rows)), partition: s.index, server: a.Server}
 	if s.counting && a.Count != nil {
 		b.count, s.numbers = int64(max(*a.Count, 0)), true
 	}
