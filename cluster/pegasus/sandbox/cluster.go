@@ -38,6 +38,7 @@ type cluster struct {
 	metaAts []string // of all
 	nodeAt  []string // by nodeID
 	gates   map[string]*gate
+	release release
 	store   *engine.Store
 	closing chan struct{}
 	tasks   sync.WaitGroup // elections that are due

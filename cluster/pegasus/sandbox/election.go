@@ -35,6 +35,7 @@ func (c *cluster) startProcess(i int) error {
 	if p.port, err = serve(p.address, methods, c.gate(p.address)); err != nil {
 		return err
 	}
+	p.port.browse(pages(func() map[string]page { return p.pages(c) }))
 	c.mu.Lock()
 	c.metas[i] = p
 	c.mu.Unlock()

@@ -6,17 +6,19 @@ import (
 	"net"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"shardsh/cluster/pegasus/wire"
 )
 
-// listener serves one server's port: frames in, frames out, any number in flight on a connection. A frame that is not
-// one closes its connection without an answer, as Pegasus does.
+// listener serves one server's port: frames in, frames out, any number in flight on a connection, and HTTP (http.go). A
+// message that is neither closes its connection without an answer, as Pegasus does.
 type listener struct {
 	tcp     net.Listener
 	methods map[string]method
 	gate    *gate
+	web     *web          // what answers HTTP on the port; nil for nothing
 	ended   chan struct{} // closed by abort
 	wg      sync.WaitGroup
 
@@ -98,7 +100,12 @@ func serve(address string, methods map[string]method, g *gate) (*listener, error
 }
 
 // start begins to answer.
-func (l *listener) start() { l.wg.Go(l.accept) }
+func (l *listener) start() {
+	l.wg.Go(l.accept)
+	if l.web != nil {
+		l.wg.Go(l.web.serve)
+	}
+}
 
 func (l *listener) accept() {
 	for {
@@ -139,6 +146,9 @@ func (l *listener) abort() error {
 	if drained {
 		err = nil // it was closed before
 	}
+	if l.web != nil {
+		_ = l.web.Close()
+	}
 	for c := range conns {
 		if tcp, ok := c.tcp.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0) // a killed process resets its connections
@@ -152,8 +162,9 @@ func (l *listener) wait() { l.wg.Wait() }
 
 // conn is one connection.
 type conn struct {
-	l   *listener
-	tcp net.Conn
+	l        *listener
+	tcp      net.Conn
+	browsing atomic.Bool // HTTP is spoken from now on
 
 	mu       sync.Mutex
 	change   *sync.Cond
@@ -169,6 +180,11 @@ func (c *conn) read() {
 	defer c.close()
 	r := bufio.NewReaderSize(c.tcp, 64<<10)
 	for c.admit() {
+		if c.l.web != nil && speaksHTTP(r) {
+			c.browsing.Store(true)
+			c.l.web.take(c, r)
+			return
+		}
 		req, err := wire.ReadRequest(r)
 		if err != nil {
 			c.flush()

@@ -153,4 +153,5 @@ type network interface {
 	node(nodeID) (nodeLink, error)
 	address(nodeID) string
 	gate(endpoint string) *gate
+	release() release
 }

@@ -54,6 +54,7 @@ func startReplicaServer(id nodeID, address, dir string, net network, log func(st
 	if s.port, err = serve(address, s.methods(), net.gate(address)); err != nil {
 		return nil, err
 	}
+	s.port.browse(pages(s.pages))
 	if s.store, err = openStore(dir, log); err != nil {
 		return nil, errors.Join(err, s.port.abort())
 	}

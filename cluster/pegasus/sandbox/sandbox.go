@@ -3,7 +3,7 @@
 //
 //	cluster.go     the cluster: starting and finding its servers; steer.go what is done to them; election.go who leads
 //	gate.go        what stands before a server: paused, slow, throttled, fault points; view.go who reaches whom
-//	listener.go    frames in, frames out; the same for both kinds of server
+//	listener.go    frames in, frames out; the same for both kinds of server. http.go and pages*.go: HTTP on the same port
 //	messages.go    what servers say to each other
 //	meta*.go       the meta server: tables, envs, calls; guardian.go who replaces whom
 //	node.go        a replica server; data.go and scan.go its calls; limits.go what a table's envs deny

@@ -1,0 +1,71 @@
+package sandbox
+
+import (
+	"net/http"
+	"strconv"
+)
+
+// pages are a replica server's.
+func (s *replicaServer) pages() map[string]page {
+	const rates = "megabytes per second of one disk"
+	all := serverPages{s.started, s.net.release(), []flag{
+		{
+			name: "max_copy_rate_megabytes_per_disk", section: "nfs", kind: "FV_UINT32", mutable: true, least: 1,
+			help: "how fast replicas are taken from other nodes, " + rates, setting: s.settings.copyRate,
+		},
+		{
+			name: "max_send_rate_megabytes_per_disk", section: "nfs", kind: "FV_UINT32", mutable: true, least: 1,
+			help: "how fast replicas are sent to other nodes, " + rates, setting: s.settings.sendRate,
+		},
+	}}.pages()
+	all["replica/data_version"] = page{"app_id=<app_id> - Query the data version of an app.", s.dataVersionPage}
+	all["replica/manual_compaction"] = page{"app_id=<app_id> - Query the manual compaction of an app.", s.compactionPage}
+	all["replica/duplication"] = page{"appid=<app_id> - Query the duplication of an app.", func(query) reply {
+		return failed(http.StatusNotFound, "duplication is not enabled [FLAGS_duplication_enabled=false]")
+	}}
+	all[""] = helpPage(all)
+	return all
+}
+
+// dataVersion is how values are stored, see layout.go.
+const dataVersion = 1
+
+func (s *replicaServer) dataVersionPage(q query) reply {
+	id, bad, ok := q.appID("app_id")
+	if !ok {
+		return bad
+	}
+	answer := object{}
+	for _, r := range s.all() {
+		if r.pid.App == id {
+			answer.add(strconv.Itoa(int(r.pid.Partition)), pairsOf("data_version", strconv.Itoa(dataVersion)))
+		}
+	}
+	if len(answer.keys) == 0 {
+		return failed(http.StatusNotFound, "app_id=%s not found", q["app_id"])
+	}
+	return answer.replyBare()
+}
+
+// compactionPage counts the replicas of a table by what their manual compaction does. None ever runs here.
+func (s *replicaServer) compactionPage(q query) reply {
+	id, bad, ok := q.appID("app_id")
+	if !ok {
+		return bad
+	}
+	idle := 0
+	for _, r := range s.all() {
+		idle += one(r.pid.App == id)
+	}
+	status := object{}
+	for _, of := range []string{"finished", "idle", "queuing", "running"} {
+		n := 0
+		if of == "idle" {
+			n = idle
+		}
+		status.add(of, n)
+	}
+	answer := object{}
+	answer.add("status", status)
+	return answer.replyBare()
+}
