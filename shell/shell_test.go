@@ -36,7 +36,7 @@ func newBench(t *testing.T, words ...spec.Command) *bench {
 	s := &Shell{
 		conf: conf, session: newSession(), holds: &holds{dir: filepath.Join(dir, "holds")}, stdout: b.out,
 		stderr: &lockedWriter{w: b.err}, mode: "script", history: newHistory(dir, 100), audit: newAuditLog(dir),
-		sandbox: newLauncher("", dir), version: "test",
+		sandbox: newLauncher("", dir, ""), version: "test",
 	}
 	s.words = newVocabulary(append(words, builtins(s)...))
 	s.live = newLiveValues(s)

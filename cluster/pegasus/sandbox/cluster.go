@@ -81,6 +81,10 @@ func startCluster(ctx context.Context, config sandbox.Config, replicas int) (*cl
 	if c.log == nil {
 		c.log = func(string, ...any) {}
 	}
+	var err error
+	if c.release, err = parseRelease(config.Compat); err != nil {
+		return nil, err
+	}
 	if err := c.place(config.Net); err != nil {
 		return nil, err
 	}

@@ -338,7 +338,7 @@ func (s *replicaServer) queryAppInfo(_ *inbound, _ *wire.QueryNodeRequest, out *
 	for _, r := range s.all() {
 		if r.pid.App != last {
 			last = r.pid.App
-			out.Apps = append(out.Apps, s.app(last).info())
+			out.Apps = append(out.Apps, s.net.release().info(s.app(last)))
 		}
 	}
 	return ""
@@ -349,7 +349,7 @@ func (s *replicaServer) queryReplicaInfo(_ *inbound, _ *wire.QueryNodeRequest, o
 	for _, r := range s.all() {
 		state := r.report()
 		out.Replicas = append(out.Replicas, wire.ReplicaInfo{
-			PID: r.pid, Ballot: state.Ballot, Status: state.Status, AppType: appType, DiskTag: "tag1",
+			PID: r.pid, Ballot: state.Ballot, Status: state.Status, AppType: appType, DiskTag: diskTag,
 			LastCommitted: state.At.Decree, LastPrepared: state.At.Decree, LastDurable: state.At.Decree,
 		})
 	}

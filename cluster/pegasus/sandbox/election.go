@@ -70,6 +70,9 @@ func (p *metaProcess) forward(c *cluster, in *inbound) {
 		if at, err := netip.ParseAddrPort(boss.address); err == nil {
 			out.Configs[0].Primary = wire.AddressOf(at)
 		}
+		if c.release >= release26 {
+			out.Configs[0].HPPrimary = hostPortOf(boss.address)
+		}
 	}
 	in.done(wire.QueryConfig.AppendReply(nil, in.req.Seq, &out))
 }

@@ -15,12 +15,13 @@ import (
 // listener serves one server's port: frames in, frames out, any number in flight on a connection, and HTTP (http.go). A
 // message that is neither closes its connection without an answer, as Pegasus does.
 type listener struct {
-	tcp     net.Listener
-	methods map[string]method
-	gate    *gate
-	web     *web          // what answers HTTP on the port; nil for nothing
-	ended   chan struct{} // closed by abort
-	wg      sync.WaitGroup
+	tcp       net.Listener
+	methods   map[string]method
+	gate      *gate
+	web       *web          // what answers HTTP on the port; nil for nothing
+	latencies *latencies    // of what is answered; nil for nothing kept
+	ended     chan struct{} // closed by abort
+	wg        sync.WaitGroup
 
 	mu    sync.Mutex
 	conns map[*conn]struct{} // nil once closed
@@ -193,7 +194,7 @@ func (c *conn) read() {
 		if !c.l.gate.pass(c.l.ended) {
 			return
 		}
-		in := &inbound{c: c, req: req, size: len(req.Args)}
+		in := &inbound{c: c, req: req, size: len(req.Args), came: time.Now()}
 		c.mu.Lock()
 		c.inFlight++
 		c.held += in.size
@@ -285,6 +286,7 @@ type inbound struct {
 	c    *conn
 	req  *wire.Request
 	size int
+	came time.Time
 	// charge, when set, is told how many bytes the answer has.
 	charge func(bytes int)
 }
@@ -316,6 +318,9 @@ func (in *inbound) send(frame []byte) {
 
 func (in *inbound) queue(frame []byte) {
 	c := in.c
+	if frame != nil {
+		c.l.latencies.add(in.req.Name, time.Since(in.came))
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.held -= in.size

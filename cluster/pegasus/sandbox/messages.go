@@ -89,6 +89,7 @@ type app struct {
 	Partitions, Init            int32
 	Replicas                    int
 	Stateful                    bool
+	AtomicIdempotent            bool
 	Envs                        map[string]string
 	Created, Dropped, ExpiresAt int64 // Unix seconds
 }
@@ -154,4 +155,5 @@ type network interface {
 	address(nodeID) string
 	gate(endpoint string) *gate
 	release() release
+	cluster() string // its name
 }

@@ -18,18 +18,20 @@ import (
 // replicaServer is a running replica server. It dies with everything it has in memory; its store is what a new one in
 // the same directory starts from.
 type replicaServer struct {
-	id       nodeID
-	address  string
-	net      network
-	log      func(format string, args ...any)
-	started  time.Time
-	store    *engine.Store
-	port     *listener
-	stop     chan struct{}  // closed when it shall die
-	tasks    sync.WaitGroup // primaries' loops, learning, the sweep of scans
-	scanIDs  atomic.Int64   // the last scan context, see scan.go
-	settings nodeSettings
-	silent   atomic.Int64 // since when no meta server hears it, after started; 0 while one does, see view.go
+	id        nodeID
+	address   string
+	net       network
+	log       func(format string, args ...any)
+	dir       string
+	started   time.Time
+	store     *engine.Store
+	port      *listener
+	latencies *latencies
+	stop      chan struct{}  // closed when it shall die
+	tasks     sync.WaitGroup // primaries' loops, learning, the sweep of scans
+	scanIDs   atomic.Int64   // the last scan context, see scan.go
+	settings  nodeSettings
+	silent    atomic.Int64 // since when no meta server hears it, after started; 0 while one does, see view.go
 
 	mu       sync.Mutex
 	idle     *sync.Cond // users became 0
@@ -41,11 +43,14 @@ type replicaServer struct {
 
 var _ nodeLink = (*replicaServer)(nil)
 
+// diskTag names the only disk that a server has.
+const diskTag = "tag1"
+
 // startReplicaServer opens the store in dir and listens. Its replicas are inactive until the meta server assigns them.
 func startReplicaServer(id nodeID, address, dir string, net network, log func(string, ...any)) (*replicaServer, error) {
 	s := &replicaServer{
-		id: id, address: address, net: net, log: log, started: time.Now(), stop: make(chan struct{}),
-		replicas: map[wire.GPID]*replica{}, apps: map[int32]*app{},
+		id: id, address: address, dir: dir, net: net, log: log, started: time.Now(), stop: make(chan struct{}),
+		replicas: map[wire.GPID]*replica{}, apps: map[int32]*app{}, latencies: newLatencies(),
 	}
 	s.idle = sync.NewCond(&s.mu)
 	s.settings.init()
@@ -54,6 +59,7 @@ func startReplicaServer(id nodeID, address, dir string, net network, log func(st
 	if s.port, err = serve(address, s.methods(), net.gate(address)); err != nil {
 		return nil, err
 	}
+	s.port.latencies = s.latencies
 	s.port.browse(pages(s.pages))
 	if s.store, err = openStore(dir, log); err != nil {
 		return nil, errors.Join(err, s.port.abort())

@@ -18,6 +18,8 @@ import (
 type page struct {
 	help   string
 	answer func(q query) reply
+	// otherMethod, when set, answers what is not a GET.
+	otherMethod reply
 }
 
 // query is what stands behind the question mark. A flag without a value is "".
@@ -67,7 +69,7 @@ type pages func() map[string]page
 
 func (p pages) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	out.Header().Set("Content-Type", "text/plain")
-	a := p.find(r.URL)
+	a := p.find(r.Method, r.URL)
 	if a.location != "" {
 		out.Header().Set("Location", a.location)
 	}
@@ -77,7 +79,7 @@ func (p pages) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	_, _ = out.Write([]byte(a.body))
 }
 
-func (p pages) find(u *url.URL) reply {
+func (p pages) find(method string, u *url.URL) reply {
 	path := strings.Join(strings.FieldsFunc(u.Path, func(r rune) bool { return r == '/' }), "/")
 	q, err := parseQuery(u.RawQuery)
 	if err != nil {
@@ -86,6 +88,9 @@ func (p pages) find(u *url.URL) reply {
 	found, ok := p()[path]
 	if !ok {
 		return failed(http.StatusNotFound, "service not found for %q", path)
+	}
+	if method != http.MethodGet && found.otherMethod.status != 0 {
+		return found.otherMethod
 	}
 	return found.answer(q)
 }
@@ -120,13 +125,13 @@ type serverPages struct {
 // pages are those that servers of both kinds have.
 func (s serverPages) pages() map[string]page {
 	return map[string]page{
-		"version": {"Get the server version.", func(query) reply {
+		"version": {help: "Get the server version.", answer: func(query) reply {
 			return record("Version", s.release.version(), "GitCommit", notAStore)
 		}},
-		"recentStartTime": {"Get the server start time.", func(query) reply {
+		"recentStartTime": {help: "Get the server start time.", answer: func(query) reply {
 			return record("RecentStartTime", s.started.Format(time.DateTime))
 		}},
-		"config": {"name=<config_name> - Get the details of a config.", func(q query) reply {
+		"config": {help: "name=<config_name> - Get the details of a config.", answer: func(q query) reply {
 			if !q.only("name") {
 				return reply{status: http.StatusBadRequest}
 			}
@@ -136,7 +141,7 @@ func (s serverPages) pages() map[string]page {
 			}
 			return record(f.pairs()...)
 		}},
-		"configs": {"List all configs.", func(q query) reply {
+		"configs": {help: "List all configs.", answer: func(q query) reply {
 			if len(q) > 0 {
 				return reply{status: http.StatusBadRequest}
 			}
@@ -146,7 +151,7 @@ func (s serverPages) pages() map[string]page {
 			}
 			return all.reply()
 		}},
-		"updateConfig": {"<key>=<value> - Update a config.", func(q query) reply {
+		"updateConfig": {help: "<key>=<value> - Update a config.", answer: func(q query) reply {
 			return record("update_status", s.update(q))
 		}},
 	}
@@ -154,7 +159,7 @@ func (s serverPages) pages() map[string]page {
 
 // help is the page without a path: what others there are.
 func helpPage(all map[string]page) page {
-	return page{"List all supported calls.", func(query) reply {
+	return page{help: "List all supported calls.", answer: func(query) reply {
 		list := object{}
 		for _, path := range slices.Sorted(maps.Keys(all)) {
 			list.add("/"+path, all[path].help)

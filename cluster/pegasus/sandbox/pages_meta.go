@@ -23,6 +23,9 @@ func (p *metaProcess) pages(c *cluster) map[string]page {
 		m, leads = lead, true
 	}
 	all := m.ownPages()
+	if c.release >= release26 {
+		all["metrics"] = metricsPage(c.name, "meta", p.address, m.metrics)
+	}
 	for path, own := range m.pages() {
 		if !leads {
 			own.answer = func(q query) reply { return p.sendOn(c, path, q) }
@@ -63,12 +66,12 @@ func (m *metaServer) ownPages() map[string]page {
 
 func (m *metaServer) pages() map[string]page {
 	return map[string]page{
-		"apps":     {"[detail] - List all apps in the cluster.", m.appsPage},
-		"app":      {"name=<app_name>[&detail] - Query app info.", m.appPage},
-		"nodes":    {"[detail] - Query the replica servers info.", m.nodesPage},
-		"cluster":  {"Query the cluster info.", m.clusterPage},
-		"app_envs": {"name=<app_name> - Query app environments.", m.envsPage},
-		"backup_policy": {"name=<policy_name> - Query backup policies.", func(query) reply {
+		"apps":     {help: "[detail] - List all apps in the cluster.", answer: m.appsPage},
+		"app":      {help: "name=<app_name>[&detail] - Query app info.", answer: m.appPage},
+		"nodes":    {help: "[detail] - Query the replica servers info.", answer: m.nodesPage},
+		"cluster":  {help: "Query the cluster info.", answer: m.clusterPage},
+		"app_envs": {help: "name=<app_name> - Query app environments.", answer: m.envsPage},
+		"backup_policy": {help: "name=<policy_name> - Query backup policies.", answer: func(query) reply {
 			return failed(http.StatusNotFound, "cold_backup_disabled")
 		}},
 	}

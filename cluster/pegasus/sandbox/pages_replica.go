@@ -18,11 +18,14 @@ func (s *replicaServer) pages() map[string]page {
 			help: "how fast replicas are sent to other nodes, " + rates, setting: s.settings.sendRate,
 		},
 	}}.pages()
-	all["replica/data_version"] = page{"app_id=<app_id> - Query the data version of an app.", s.dataVersionPage}
-	all["replica/manual_compaction"] = page{"app_id=<app_id> - Query the manual compaction of an app.", s.compactionPage}
-	all["replica/duplication"] = page{"appid=<app_id> - Query the duplication of an app.", func(query) reply {
+	all["replica/data_version"] = page{help: "app_id=<app_id> - Query the data version of an app.", answer: s.dataVersionPage}
+	all["replica/manual_compaction"] = page{help: "app_id=<app_id> - Query the manual compaction of an app.", answer: s.compactionPage}
+	all["replica/duplication"] = page{help: "appid=<app_id> - Query the duplication of an app.", answer: func(query) reply {
 		return failed(http.StatusNotFound, "duplication is not enabled [FLAGS_duplication_enabled=false]")
 	}}
+	if s.net.release() >= release26 {
+		all["metrics"] = metricsPage(s.net.cluster(), "replica", s.address, s.metrics)
+	}
 	all[""] = helpPage(all)
 	return all
 }

@@ -133,6 +133,7 @@ func (r *replica) prepare(m mutation) (engine.Pending, error) {
 	pending, err := r.s.store.ApplyAsync(batch)
 	if err == nil {
 		r.at = m.Last
+		r.stats.written.Add(int64(len(m.Repr)))
 	}
 	return pending, err
 }
@@ -169,6 +170,7 @@ func (r *replica) learnRows(ballot int64, repr []byte) error {
 	if err != nil {
 		return err
 	}
+	r.stats.written.Add(int64(len(repr)))
 	return r.s.store.Apply(batch)
 }
 

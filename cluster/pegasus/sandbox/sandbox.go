@@ -1,5 +1,5 @@
 // Package sandbox is a small Pegasus cluster on loopback addresses: two meta servers and some replica servers that
-// speak Pegasus 2.5's client protocol, for drills, demos and tests. It is no store, and says so where it is asked.
+// speak Pegasus 2.5's client protocol, or 2.6's, for drills, demos and tests. It is no store, and says so where it is asked.
 //
 //	cluster.go     the cluster: starting and finding its servers; steer.go what is done to them; election.go who leads
 //	gate.go        what stands before a server: paused, slow, throttled, fault points; view.go who reaches whom
@@ -10,12 +10,17 @@
 //	command.go     remote commands; settings.go, counters.go and stats.go what they show and change
 //	replica.go     one replica; primary.go how writes are ordered and acknowledged; learner.go how one catches up
 //	layout.go      keys and values in the store
+//	release.go     what depends on the release that is spoken
 //
 // What holds: a write is acknowledged when every member of its partition's group has it, at least a majority of the
 // replicas wanted, and then survives any kill of servers, and of the whole process.
 package sandbox
 
-import "shardsh/cluster/sandbox"
+import (
+	"slices"
+
+	"shardsh/cluster/sandbox"
+)
 
 // Kind is the Pegasus emulator.
 func Kind() sandbox.Kind {
@@ -25,6 +30,7 @@ func Kind() sandbox.Kind {
 			{Name: "onebox", Aliases: []string{"ClusterA"}},
 			{Name: "onebox2", Aliases: []string{"ClusterB"}},
 		},
-		New: start,
+		Compat: slices.Clone(releaseNames[:]),
+		New:    start,
 	}
 }

@@ -1,7 +1,56 @@
 package engine
 
+import "github.com/cockroachdb/pebble/v2"
+
 // DiskUsage estimates the bytes that the keys in [lower, upper) take in the store's tables. What is only in its
 // memory and log so far is not counted.
 func (s *Store) DiskUsage(lower, upper []byte) (uint64, error) {
 	return s.db.EstimateDiskUsage(lower, upper)
+}
+
+// Usage is what a store takes at one moment, in bytes.
+type Usage struct {
+	// MemTables is what rows not yet on disk take, Mutable the part of it that takes new ones.
+	MemTables, Mutable uint64
+	// Cache is what blocks that were read take.
+	Cache uint64
+	// Tables is what is on disk, Indexes the part of it that says where rows are.
+	Tables, Indexes uint64
+}
+
+// Usage measures the store.
+func (s *Store) Usage() (Usage, error) {
+	m := s.db.Metrics()
+	u := Usage{MemTables: m.MemTable.Size, Cache: uint64(max(m.BlockCache.Size, 0))}
+	u.Mutable = u.MemTables
+	if full := uint64(max(m.MemTable.Count-1, 0)) * s.memTable; full > 0 {
+		u.Mutable -= min(full, u.Mutable)
+	}
+	levels, err := s.db.SSTables(pebble.WithProperties())
+	if err != nil {
+		return u, err
+	}
+	for _, level := range levels {
+		for _, table := range level {
+			u.Tables += table.Size
+			u.Indexes += table.Properties.IndexSize + table.Properties.FilterSize
+		}
+	}
+	return u, nil
+}
+
+// Files counts the tables that may hold keys in [lower, upper).
+func (s *Store) Files(lower, upper []byte) (int, error) {
+	levels, err := s.db.SSTables(pebble.WithKeyRangeFilter(lower, upper))
+	count := 0
+	for _, level := range levels {
+		count += len(level)
+	}
+	return count, err
+}
+
+// Disk answers how many bytes the file system has that the store is on, and how many of them are free for it.
+func (s *Store) Disk() (total, free uint64, err error) {
+	usage, err := s.fs.GetDiskUsage(s.dir)
+	return usage.TotalBytes, usage.AvailBytes, err
 }
