@@ -32,6 +32,8 @@ type Driver struct {
 	pool    *pool
 	metas   *metas
 	routes  *routes
+	// versions are the servers' releases, see version.go.
+	versions *versions
 }
 
 var (
@@ -76,6 +78,7 @@ func New(address string, o cluster.Options) (*Driver, error) {
 	d := &Driver{options: o, metas: &metas{list: list}}
 	d.pool = newPool(d.timeout)
 	d.routes = newRoutes()
+	d.versions = &versions{slots: map[string]*versionSlot{}}
 	return d, nil
 }
 

@@ -78,15 +78,28 @@ func ServerStat(env commands.Env) spec.Command {
 		Systems: systems,
 		Topic:   "cluster",
 		Summary: "ask every server for its most important numbers",
-		Long: "Sends the remote command server-stat to the servers, a few at a time: rates, replicas, memory. Rates are those " +
-			"since somebody last asked, over at least a second.",
+		Long: "Sends the remote command server-stat to the servers, a few at a time: rates, replicas, memory. Servers after 2.5 have " +
+			"no such command: their memory and replicas are read from /metrics.",
 		Flags:    serverFlags(),
 		Examples: []spec.Example{{Line: "server_stat -t replica-server", Says: "how busy the replica servers are"}},
 		SeeAlso:  []string{"server_info", "remote_command", "nodes"},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
-			return askServers(ctx, env, call, "server-stat")
+			return serverStat(ctx, env, call)
 		},
 	}
+}
+
+func serverStat(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Table, error) {
+	_, servers, err := chosenServers(ctx, env, call, call.String("type"))
+	if err != nil {
+		return nil, err
+	}
+	c, err := openCounting(ctx, env, call)
+	if err != nil {
+		return nil, err
+	}
+	answers := askEach(servers, func(endpoint string) (string, error) { return c.ServerStat(ctx, endpoint) })
+	return answersTable(servers, answers), ctx.Err()
 }
 
 func remotePlan(ctx context.Context, env commands.Env, call *spec.Call, command string, args []string) (*spec.Plan, error) {
@@ -126,7 +139,7 @@ func remotePlan(ctx context.Context, env commands.Env, call *spec.Call, command 
 				answers = askAll(ctx, c, servers, command, args...)
 				for i, a := range answers {
 					if a.asked && a.err == nil && driver.CommandRefused(a.text) {
-						answers[i].err = &spec.Error{Kind: spec.Failed, Op: "run " + command, Endpoint: servers[i].Endpoint, Err: fmt.Errorf("%s", a.text)}
+						answers[i].err = &spec.Error{Kind: spec.Failed, Op: "run " + command, Endpoint: servers[i].Endpoint, Err: fmt.Errorf("%s", oneLine(a.text))}
 					}
 				}
 				if err := answersError(answers); spec.KindOf(err) != spec.PartlyDone {

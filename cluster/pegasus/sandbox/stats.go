@@ -82,17 +82,18 @@ func (s *stats) verdict(v verdict, delayed, rejected int) {
 	}
 }
 
-// rateWindow is the least time over which rates are taken; whoever looks sooner sees those from before.
-const rateWindow = time.Second
+// rateWindow is the least time over which rates are taken, as in Pegasus; whoever looks sooner sees those from before.
+const rateWindow = 100 * time.Millisecond
 
 // perSecond answers the rates since they were last looked at.
 func (s *stats) perSecond(started, now time.Time) [len(rateNames)]float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.since.IsZero() {
+	first := s.since.IsZero()
+	if first {
 		s.since = started
 	}
-	if took := now.Sub(s.since); took >= rateWindow {
+	if took := now.Sub(s.since); took >= rateWindow || first && took > 0 {
 		for i := range rateNames {
 			count := s.counts[i].Load()
 			s.rates[i], s.seen[i] = float64(count-s.seen[i])/took.Seconds(), count

@@ -22,10 +22,9 @@ type Usage struct {
 func (s *Store) Usage() (Usage, error) {
 	m := s.db.Metrics()
 	u := Usage{MemTables: m.MemTable.Size, Cache: uint64(max(m.BlockCache.Size, 0))}
-	u.Mutable = u.MemTables
-	if full := uint64(max(m.MemTable.Count-1, 0)) * s.memTable; full > 0 {
-		u.Mutable -= min(full, u.Mutable)
-	}
+	// The newest takes rows. Pebble makes each twice as big as the one before, up to the size of a full one.
+	newest := uint64(1) << min(max(m.MemTable.Count-1, 0), 16)
+	u.Mutable = min(s.memTable, u.MemTables/(2*newest-1)*newest)
 	levels, err := s.db.SSTables(pebble.WithProperties())
 	if err != nil {
 		return u, err
