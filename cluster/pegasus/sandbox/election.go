@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"errors"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -56,6 +55,8 @@ func (p *metaProcess) run(c *cluster, name string, m method, in *inbound) {
 		lead.answers[name].run(in)
 	case name == wire.CallCommand.Name || name == wire.Negotiate.Name || m.refuse == nil:
 		m.run(in)
+	case in.req.RDSN != nil && in.req.RDSN.ForwardSupported && !in.req.RDSN.Forwarded:
+		p.passOn(c, m, in)
 	case name == wire.QueryConfig.Name:
 		p.forward(c, in)
 	default:
@@ -67,14 +68,12 @@ func (p *metaProcess) run(c *cluster, name string, m method, in *inbound) {
 func (p *metaProcess) forward(c *cluster, in *inbound) {
 	out := wire.QueryConfigResponse{Err: wire.CodeForward, Configs: []wire.Partition{{}}}
 	if boss := c.leader(); boss != nil {
-		if at, err := netip.ParseAddrPort(boss.address); err == nil {
-			out.Configs[0].Primary = wire.AddressOf(at)
-		}
+		out.Configs[0].Primary = addressOf(boss.address)
 		if c.release >= release26 {
 			out.Configs[0].HPPrimary = hostPortOf(boss.address)
 		}
 	}
-	in.done(wire.QueryConfig.AppendReply(nil, in.req.Seq, &out))
+	in.done(wire.QueryConfig.AppendAnswer(nil, in.req, &out))
 }
 
 func (p *metaProcess) leads() *metaServer {

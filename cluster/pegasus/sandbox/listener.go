@@ -54,7 +54,7 @@ func on[Q, A any](rpc *wire.RPC[Q, A], do func(in *inbound, args *Q, result *A) 
 		case code != "" && code != wire.OK:
 			in.reject(code)
 		default:
-			frame := rpc.AppendReply(nil, in.req.Seq, &result)
+			frame := rpc.AppendAnswer(nil, in.req, &result)
 			if in.charge != nil {
 				in.charge(len(frame))
 			}
@@ -74,7 +74,7 @@ func refusal[Q, A any](rpc *wire.RPC[Q, A]) func(*inbound, string) {
 	return func(in *inbound, code string) {
 		var result A
 		reflect.ValueOf(&result).Elem().FieldByName("Err").SetString(code)
-		in.done(rpc.AppendReply(nil, in.req.Seq, &result))
+		in.done(rpc.AppendAnswer(nil, in.req, &result))
 	}
 }
 
@@ -194,6 +194,9 @@ func (c *conn) read() {
 		if !c.l.gate.pass(c.l.ended) {
 			return
 		}
+		if req.RDSN != nil {
+			req.RDSN.To = addressOf(c.l.tcp.Addr().String())
+		}
 		in := &inbound{c: c, req: req, size: len(req.Args), came: time.Now()}
 		c.mu.Lock()
 		c.inFlight++
@@ -292,7 +295,12 @@ type inbound struct {
 }
 
 // bodySize is the length of the request's body on the wire.
-func (in *inbound) bodySize() int { return 12 + len(in.req.Name) + len(in.req.Args) }
+func (in *inbound) bodySize() int {
+	if in.req.RDSN != nil {
+		return len(in.req.Args)
+	}
+	return 12 + len(in.req.Name) + len(in.req.Args)
+}
 
 // done sends the answer; nil sends none. A fault point may keep it.
 func (in *inbound) done(frame []byte) {
@@ -335,5 +343,5 @@ func (in *inbound) queue(frame []byte) {
 
 // reject answers a header error.
 func (in *inbound) reject(code string) {
-	in.send(wire.AppendRejection(nil, in.req.Name, in.req.Seq, code))
+	in.send(wire.AppendRefusal(nil, in.req, code))
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -70,12 +69,15 @@ func (m *metaServer) partition(pid wire.GPID) wire.Partition {
 	return p
 }
 
-func (m *metaServer) wireAddress(id nodeID) wire.Address {
-	ap, err := netip.ParseAddrPort(m.net.address(id))
+func (m *metaServer) wireAddress(id nodeID) wire.Address { return addressOf(m.net.address(id)) }
+
+// addressOf is the address of an endpoint, the zero one when it is none.
+func addressOf(endpoint string) wire.Address {
+	at, err := wire.ParseAddress(endpoint)
 	if err != nil {
 		return 0
 	}
-	return wire.AddressOf(ap)
+	return at
 }
 
 func (m *metaServer) addresses(ids []nodeID) []wire.Address {

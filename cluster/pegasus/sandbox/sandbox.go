@@ -4,10 +4,12 @@
 //	cluster.go     the cluster: starting and finding its servers; steer.go what is done to them; election.go who leads
 //	gate.go        what stands before a server: paused, slow, throttled, fault points; view.go who reaches whom
 //	listener.go    frames in, frames out; the same for both kinds of server. http.go and pages*.go: HTTP on the same port
+//	forward.go     what a meta server that does not lead does with the requests of C++ clients and servers
 //	messages.go    what servers say to each other
 //	meta*.go       the meta server: tables, envs, calls; guardian.go who replaces whom
 //	node.go        a replica server; data.go and scan.go its calls; limits.go what a table's envs deny
-//	command.go     remote commands; settings.go, counters.go and stats.go what they show and change
+//	command.go     remote commands; settings.go what they change; counters.go and metrics.go what is counted, for 2.5 and 2.6
+//	stats.go       what replicas count; latency.go how long calls took; figures.go what is measured when somebody looks
 //	replica.go     one replica; primary.go how writes are ordered and acknowledged; learner.go how one catches up
 //	layout.go      keys and values in the store
 //	release.go     what depends on the release that is spoken
