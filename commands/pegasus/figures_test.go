@@ -3,6 +3,7 @@ package pegasus
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -280,5 +281,53 @@ func TestOneLine(t *testing.T) {
 		if got := oneLine(text); got != want {
 			t.Errorf("%q is %q", text, got)
 		}
+	}
+}
+
+func TestLsMatches(t *testing.T) {
+	f := newFake()
+	for _, name := range []string{"demo2", "a.demo", "x"} {
+		f.apps = append(f.apps, driver.App{Name: name, Status: "AVAILABLE"})
+	}
+	for _, c := range []struct{ pattern, how, want string }{
+		{"demo", "", "demo demo2 a.demo"},
+		{"demo", "exact", "demo"},
+		{"demo", "prefix", "demo demo2"},
+		{"demo", "postfix", "demo a.demo"},
+		{"x", "all", "demo demo2 a.demo x"},
+		{"^.$|2", "regex", "demo2 x"},
+		{"", "exact", ""},
+	} {
+		flags := map[string]string{"app-name-pattern": c.pattern, "match-type": c.how}
+		if c.how == "" {
+			delete(flags, "match-type")
+		}
+		table, err := f.query(t, "ls", flags)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for row := range table.Rows {
+			got = append(got, row[2].(string))
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%q as %s: %q", c.pattern, c.how, got)
+		}
+	}
+	for _, flags := range []map[string]string{{"match-type": "prefix"}, {"match-type": "regex", "app-name-pattern": "("}} {
+		if _, err := f.query(t, "ls", flags); spec.KindOf(err) != spec.Usage {
+			t.Errorf("%v: %v", flags, err)
+		}
+	}
+	f.apps = append(f.apps, driver.App{Name: "later", Status: "AVAILABLE", AtomicIdempotent: new(true)})
+	table, err := f.query(t, "ls", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := table.Columns[len(table.Columns)-1].Name; last != "atomic_idempotent" {
+		t.Errorf("the last column is %s", last)
+	}
+	if got, err := cells(t, table); err != nil || !strings.HasSuffix(got[0], "|<nil>") || !strings.HasSuffix(got[4], "|true") {
+		t.Errorf("%q, %v", got, err)
 	}
 }

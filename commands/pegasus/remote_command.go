@@ -21,6 +21,19 @@ func serverFlags() []spec.Flag {
 	}
 }
 
+// remoteCommands are what completion offers: those that servers from 2.4 to 2.6 have.
+var remoteCommands = []string{
+	"help", "server-info", "flush-log", "reset-log-start-level", "config-dump", "task-code", "system.queue",
+	"meta.live_percentage", "meta.lb.assign_delay_ms", "meta.lb.assign_secondary_black_list",
+	"meta.lb.add_secondary_max_count_for_one_node", "meta.lb.only_primary_balancer", "meta.lb.only_move_primary",
+	"meta.lb.balancer_in_turn", "meta.lb.ignored_app_list", "meta.lb.get_balance_operation_count", "meta.dump",
+	"replica.kill_partition", "replica.deny-client", "replica.verbose-client-log", "replica.verbose-commit-log",
+	"replica.trigger-checkpoint", "replica.query-compact", "replica.query-app-envs", "replica.query-progress",
+	"replica.enable-plog-gc", "replica.disable-plog-gc", "replica.query-plog-gc-enabled-status",
+	"replica.release-tcmalloc-memory", "replica.get-tcmalloc-status", "replica.max-concurrent-bulk-load-downloading-count",
+	"nfs.max_send_rate_megabytes_per_disk", "nfs.max_copy_rate_megabytes_per_disk",
+}
+
 // RemoteCommand runs a command of the servers themselves.
 func RemoteCommand(env commands.Env) spec.Command {
 	return spec.Command{
@@ -32,13 +45,17 @@ func RemoteCommand(env commands.Env) spec.Command {
 		Long: "Sends a command to the servers, a few at a time, and lists their answers. remote_command help lists the commands of " +
 			"each. Without -t and -l, a command that begins with meta. goes to the meta servers, one that begins with replica. or " +
 			"nfs. to the replica servers, and any other to all. Settings are read without an argument, set with one, and DEFAULT " +
-			"brings back what the configuration says; they last until the server restarts. Commands that only read run at once; " +
+			"brings back what the configuration says; they last until the server restarts. What there is depends on the release: " +
+			"perf-counters and server-stat end with 2.5 (use metrics and server_stat), and later servers answer settings in JSON. Commands that only read run at once; " +
 			"those that may cost availability, and unknown ones, are confirmed. An answer that is an error makes the exit code 1, " +
 			"or 3 when other servers did what they were told.",
 		Flags:      serverFlags(),
 		FlagsFirst: true,
 		Args: []spec.Arg{
-			{Name: "command", Help: "the server's own name for it: meta.live_percentage, nfs.max_send_rate_megabytes_per_disk, …"},
+			{
+				Name: "command", Offers: remoteCommands,
+				Help: "the server's own name for it: meta.live_percentage, nfs.max_send_rate_megabytes_per_disk, …",
+			},
 			{Name: "argument", Optional: true, Repeated: true, Help: "what the command takes; remote_command help COMMAND says"},
 		},
 		Examples: []spec.Example{
