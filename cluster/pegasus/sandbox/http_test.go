@@ -63,7 +63,7 @@ func TestPages(t *testing.T) {
 	}{
 		{meta, "/version", 200, `{"Version":"2.5.0","GitCommit":"shardsh sandbox, not a store"}` + "\n"},
 		{node, "//version/", 200, `{"Version":"2.5.0","GitCommit":"shardsh sandbox, not a store"}` + "\n"},
-		{meta, "/meta/app_envs?name=demo", 200, `{"business.info":"\u003ca\u003e","default_ttl":"60"}` + "\n"},
+		{meta, "/meta/app_envs?name=demo", 200, `{"business.info":"<a>","default_ttl":"60"}` + "\n"},
 		{meta, "/meta/app_envs", 400, "app name shouldn't be empty"},
 		{meta, "/meta/app?name=demo", 200, `{"general":{"app_name":"demo","app_id":"2","partition_count":"4","max_replica_count":"3"}}` + "\n"},
 		{meta, "/meta/app?name=nobody", 404, `table not found: "nobody"`},

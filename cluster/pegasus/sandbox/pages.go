@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -250,11 +251,11 @@ func (o object) MarshalJSON() ([]byte, error) {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		name, err := json.Marshal(key)
+		name, err := plainJSON(key)
 		if err != nil {
 			return nil, err
 		}
-		value, err := json.Marshal(o.values[i])
+		value, err := plainJSON(o.values[i])
 		if err != nil {
 			return nil, err
 		}
@@ -268,6 +269,15 @@ func (o object) reply() reply {
 	a := o.replyBare()
 	a.body += "\n"
 	return a
+}
+
+// plainJSON writes a value without the escapes that are meant for browsers.
+func plainJSON(value any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(value)
+	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'}), err
 }
 
 func (o object) replyBare() reply {
