@@ -180,14 +180,16 @@ func (m *metricsReader) entity() error {
 		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	if m.kept++; m.kept > maxMetrics {
+	m.page.Entities = append(m.page.Entities, e)
+	return m.keep(err)
+}
+
+// keep counts one more of what is kept, unless it could not be read.
+func (m *metricsReader) keep(err error) error {
+	if m.kept++; err == nil && m.kept > maxMetrics {
 		return fmt.Errorf("more than %d metrics", maxMetrics)
 	}
-	m.page.Entities = append(m.page.Entities, e)
-	return nil
+	return err
 }
 
 func (m *metricsReader) attributes(e *metricEntity) error {
@@ -227,12 +229,6 @@ func (m *metricsReader) metric(e *metricEntity) error {
 		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	if m.kept++; m.kept > maxMetrics {
-		return fmt.Errorf("more than %d metrics", maxMetrics)
-	}
 	e.Metrics = append(e.Metrics, one)
-	return nil
+	return m.keep(err)
 }
