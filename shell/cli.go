@@ -303,7 +303,7 @@ func newShell(p Program, f flags) (*Shell, error) {
 			return nil, err
 		}
 	}
-	s.sandbox = newLauncher(executable, dir)
+	s.sandbox = newLauncher(executable, dir, conf.Shell("sandbox_compat").Value)
 	s.words = newVocabulary(append(Words(s), builtins(s)...))
 	s.live = newLiveValues(s)
 	s.tracing.Store(s.option("trace").Bool())

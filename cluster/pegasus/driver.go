@@ -35,6 +35,8 @@ type Driver struct {
 	routes  *routes
 	seen    atomic.Pointer[[]string] // the replica servers as last listed
 	tags    diskTags
+	// versions are the servers' releases, see version.go.
+	versions *versions
 }
 
 var (
@@ -80,6 +82,7 @@ func New(address string, o cluster.Options) (*Driver, error) {
 	d := &Driver{options: o, metas: &metas{list: list}}
 	d.pool = newPool(d.timeout)
 	d.routes = newRoutes()
+	d.versions = &versions{slots: map[string]*versionSlot{}}
 	return d, nil
 }
 

@@ -148,16 +148,11 @@ func (m *diskMove) size(ctx context.Context) int64 {
 	if !ok {
 		return 0
 	}
-	list, err := c.Counters(ctx, m.server, driver.ReplicaCounter(diskCounter, m.appID))
+	sample, err := c.Sample(ctx, m.server, driver.Wanted{Replica: []string{diskCounter}, App: m.appID})
 	if err != nil {
 		return 0
 	}
-	for _, counter := range list {
-		if _, app, partition, ok := counter.Replica(); ok && app == m.appID && partition == m.index {
-			return int64(counter.Value * (1 << 20))
-		}
-	}
-	return 0
+	return int64(sample.Replicas[driver.ReplicaID{App: m.appID, Partition: m.index}][diskCounter] * (1 << 20))
 }
 
 // live lists the members of the partition that are alive.

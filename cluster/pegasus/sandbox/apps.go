@@ -79,7 +79,7 @@ func (s *replicaServer) heldApps() []*app {
 func (s *replicaServer) queryAppInfo(_ *inbound, _ *wire.QueryNodeRequest, out *wire.QueryAppInfoResponse) string {
 	out.Err, out.Apps = wire.OK, []wire.AppInfo{}
 	for _, a := range s.heldApps() {
-		out.Apps = append(out.Apps, a.info())
+		out.Apps = append(out.Apps, s.net.release().info(a))
 	}
 	return ""
 }

@@ -38,6 +38,7 @@ type cluster struct {
 	metaAts []string // of all
 	nodeAt  []string // by nodeID
 	gates   map[string]*gate
+	release release
 	store   *engine.Store
 	closing chan struct{}
 	tasks   sync.WaitGroup // elections that are due
@@ -80,6 +81,10 @@ func startCluster(ctx context.Context, config sandbox.Config, replicas int) (*cl
 	}
 	if c.log == nil {
 		c.log = func(string, ...any) {}
+	}
+	var err error
+	if c.release, err = parseRelease(config.Compat); err != nil {
+		return nil, err
 	}
 	if err := c.place(config.Net); err != nil {
 		return nil, err

@@ -196,7 +196,7 @@ func change[Q, A any](s *replicaServer, rpc *wire.RPC[Q, A], reads bool,
 				in.reject(code)
 				return
 			}
-			in.done(rpc.AppendReply(nil, in.req.Seq, out))
+			in.done(rpc.AppendAnswer(nil, in.req, out))
 		}
 		in.c.l.later(v.after, func() {
 			if !p.enqueue(task{write: w}) {

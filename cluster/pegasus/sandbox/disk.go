@@ -163,6 +163,17 @@ func (d *disks) available(disk int) int64 {
 	return max(0, diskCapacity-d.used[disk].Load()-filled)
 }
 
+// freeRatios are how much is free in per cent: of all disks, of the fullest, and of the emptiest.
+func (d *disks) freeRatios() map[string]int64 {
+	ratios := map[string]int64{"min": 100}
+	for i := range diskTags {
+		free := d.available(i) * 100 / diskCapacity
+		ratios["total"] += free / int64(len(diskTags))
+		ratios["min"], ratios["max"] = min(ratios["min"], free), max(ratios["max"], free)
+	}
+	return ratios
+}
+
 func (d *disks) full(disk int) bool {
 	return d.available(disk)*100/diskCapacity < leastAvailable
 }

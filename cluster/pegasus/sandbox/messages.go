@@ -92,6 +92,7 @@ type app struct {
 	Partitions, Init            int32
 	Replicas                    int
 	Stateful                    bool
+	AtomicIdempotent            bool
 	Envs                        map[string]string
 	Created, Dropped, ExpiresAt int64 // Unix seconds
 	Version                     int64 // grows with every change of the above
@@ -184,4 +185,6 @@ type network interface {
 	node(nodeID) (nodeLink, error)
 	address(nodeID) string
 	gate(endpoint string) *gate
+	release() release
+	cluster() string // its name
 }

@@ -191,6 +191,7 @@ func (m *metaServer) createApp(name string, o wire.CreateAppOptions) (id int32, 
 		ID: 1, Name: name, Type: o.AppType, Status: wire.AppAvailable, Partitions: o.Partitions, Init: o.Partitions,
 		Replicas: int(o.Replicas), Stateful: o.Stateful, Envs: maps.Clone(o.Envs), Created: time.Now().Unix(),
 	}
+	a.AtomicIdempotent = m.net.release() >= release26 && o.AtomicIdempotent != nil && *o.AtomicIdempotent
 	for id := range m.apps {
 		a.ID = max(a.ID, id+1)
 	}

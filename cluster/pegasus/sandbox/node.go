@@ -17,21 +17,22 @@ import (
 // replicaServer is a running replica server. It dies with everything it has in memory; its store is what a new one in
 // the same directory starts from.
 type replicaServer struct {
-	id       nodeID
-	address  string
-	net      network
-	log      func(format string, args ...any)
-	started  time.Time
-	store    *engine.Store
-	port     *listener
-	stop     chan struct{}  // closed when it shall die
-	tasks    sync.WaitGroup // primaries' loops, learning, the sweep of scans
-	scanIDs  atomic.Int64   // the last scan context, see scan.go
-	settings nodeSettings
-	disks    *disks
-	splits   atomic.Int32  // partitions being copied to their children, see split.go
-	compacts chan struct{} // a compaction may be due, see compact.go
-	silent   atomic.Int64  // since when no meta server hears it, after started; 0 while one does, see view.go
+	id        nodeID
+	address   string
+	net       network
+	log       func(format string, args ...any)
+	started   time.Time
+	store     *engine.Store
+	port      *listener
+	latencies *latencies
+	stop      chan struct{}  // closed when it shall die
+	tasks     sync.WaitGroup // primaries' loops, learning, the sweep of scans
+	scanIDs   atomic.Int64   // the last scan context, see scan.go
+	settings  nodeSettings
+	disks     *disks
+	splits    atomic.Int32  // partitions being copied to their children, see split.go
+	compacts  chan struct{} // a compaction may be due, see compact.go
+	silent    atomic.Int64  // since when no meta server hears it, after started; 0 while one does, see view.go
 
 	mu       sync.Mutex
 	idle     *sync.Cond // users became 0
@@ -47,7 +48,8 @@ var _ nodeLink = (*replicaServer)(nil)
 func startReplicaServer(id nodeID, address, dir string, net network, log func(string, ...any)) (*replicaServer, error) {
 	s := &replicaServer{
 		id: id, address: address, net: net, log: log, started: time.Now(), stop: make(chan struct{}),
-		replicas: map[wire.GPID]*replica{}, apps: map[int32]*app{}, compacts: make(chan struct{}, 1),
+		replicas: map[wire.GPID]*replica{}, apps: map[int32]*app{}, latencies: newLatencies(),
+		compacts: make(chan struct{}, 1),
 	}
 	s.idle = sync.NewCond(&s.mu)
 	s.settings.init()
@@ -56,6 +58,8 @@ func startReplicaServer(id nodeID, address, dir string, net network, log func(st
 	if s.port, err = serve(address, s.methods(), net.gate(address)); err != nil {
 		return nil, err
 	}
+	s.port.latencies = s.latencies
+	s.port.browse(pages(s.pages))
 	if s.store, err = openStore(dir, log); err != nil {
 		return nil, errors.Join(err, s.port.abort())
 	}

@@ -298,6 +298,7 @@ func (p *primary) apply(m mutation, batch *engine.Batch) (members int, err error
 	pending, err := r.s.store.ApplyAsync(batch)
 	if err == nil {
 		r.at = m.Last
+		r.stats.written.Add(int64(len(m.Repr)))
 	}
 	members = 1 + len(r.group.Secondaries)
 	r.mu.Unlock()

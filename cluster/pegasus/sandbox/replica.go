@@ -144,6 +144,7 @@ func (r *replica) prepare(m mutation) (engine.Pending, error) {
 	pending, err := r.s.store.ApplyAsync(batch)
 	if err == nil {
 		r.at = m.Last
+		r.stats.written.Add(int64(len(m.Repr)))
 	}
 	return pending, err
 }
@@ -188,6 +189,7 @@ func (r *replica) learnRows(ballot int64, repr []byte) error {
 		r.mu.Unlock()
 		return errors.Join(err, batch.Close())
 	}
+	r.stats.written.Add(int64(len(repr)))
 	pending, err := r.s.store.ApplyAsync(batch)
 	r.mu.Unlock()
 	if err != nil {

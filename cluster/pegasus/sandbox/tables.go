@@ -34,7 +34,7 @@ func (m *metaServer) onRecallApp(_ *inbound, q *wire.RecallAppRequest, out *wire
 	}
 	a := *old
 	a.Name, a.Status, a.Dropped, a.ExpiresAt = name, wire.AppAvailable, 0, 0
-	out.Err, out.Info = wire.OK, a.info()
+	out.Err, out.Info = wire.OK, m.net.release().info(&a)
 	if err := m.recall(&a); err != nil {
 		m.log("recall table %s: %v", name, err)
 		out.Err = "ERR_FS_INTERNAL"

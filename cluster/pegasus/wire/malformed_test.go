@@ -138,7 +138,7 @@ func TestSentinels(t *testing.T) {
 	}{
 		{"nothing", nil, io.EOF},
 		{"HTTP", []byte("GET /meta/apps HTTP/1.1\r\n\r\n"), ErrMagic},
-		{"RDSN", append([]byte("RDSN"), make([]byte, 188)...), ErrMagic},
+		{"RDSN without a length", append([]byte("RDSN"), make([]byte, 188)...), ErrLength},
 		{"version", with(4, 0, 0, 0, 2), ErrVersion},
 		{"header length", with(8, 0, 0, 0, 49), ErrLength},
 		{"body length", with(16, 0x7f), ErrLength},
