@@ -13,6 +13,8 @@ type App struct {
 	// Created, Dropped and Expires are zero when they do not apply; Expires is when a dropped table is really gone.
 	Created, Dropped, Expires time.Time
 	Duplicating, BulkLoading  bool
+	// AtomicIdempotent says that incr and the checked writes are made idempotent; nil up to 2.5, which cannot.
+	AtomicIdempotent *bool
 }
 
 // Partition is one partition's place in the cluster. Endpoints are host:port.

@@ -30,6 +30,8 @@ type ServeConfig struct {
 	Net string
 	// Open names clusters to start at once; the others start when they are asked for.
 	Open []string
+	// Compat says which releases the emulators speak like.
+	Compat Compat
 	// Ready is called once, when the control socket answers and the clusters of Open do.
 	Ready func(Serving)
 	// Log takes what goes wrong in the background; nil drops it.
@@ -302,7 +304,9 @@ func (s *server) start(ctx context.Context, kind Kind, cluster Cluster, place in
 		if err != nil {
 			return nil, nil, err
 		}
-		server, err := kind.New(ctx, Config{Name: cluster.Name, Dir: dir, Net: network, Log: s.config.Log})
+		server, err := kind.New(ctx, Config{
+			Name: cluster.Name, Dir: dir, Net: network, Log: s.config.Log, Compat: s.config.Compat[kind.System],
+		})
 		if err == nil {
 			return server, network, nil
 		}

@@ -41,6 +41,7 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&config.DataDir, "data-dir", "", "directory that keeps the clusters from run to run (default: a fresh one, removed at the end)")
 	flags.StringVar(&config.Control, "control", "", "path of the control socket (default: in the data directory)")
 	flags.StringVar(&config.Net, "net", "", "first three numbers of the first cluster's addresses, such as 127.0.77 (default: the first free ones)")
+	compat := flags.StringSlice("compat", nil, "release of a store to speak like, such as pegasus=2.6 (default: the newest that is released)")
 	tied := flags.Bool("tied", false, "end when standard input does")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
@@ -48,6 +49,10 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 		}
 		fmt.Fprintf(stderr, "shardsh sandbox: %v\n", err)
 		return 2
+	}
+	var err error
+	if config.Compat, err = sandbox.ParseCompat(config.Kinds, *compat...); err != nil {
+		return sandboxExit(err, stderr)
 	}
 	config.Open = flags.Args()
 	if len(config.Open) == 0 && !*tied {
@@ -75,7 +80,7 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 			cancel(nil)
 		}()
 	}
-	err := sandbox.Serve(ctx, config)
+	err = sandbox.Serve(ctx, config)
 	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}

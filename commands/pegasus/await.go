@@ -2,10 +2,19 @@ package pegasus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"shardsh/commands/spec"
+)
+
+// Polling starts eagerly, because small tables are ready within a few beacons, and ends at the old shell's leisure.
+const (
+	pollFirst = 50 * time.Millisecond
+	pollLast  = 2 * time.Second
+	// pollFailures in a row end the waiting: the meta server is gone, not busy.
+	pollFailures = 5
 )
 
 // waiting is a step that waits for what an earlier one caused.
@@ -51,7 +60,10 @@ func (w waiting) apply(ctx context.Context, report spec.Report) error {
 		}
 		select {
 		case <-ctx.Done():
-			e := &spec.Error{Kind: spec.KindOf(ctx.Err()), Op: w.text, Err: fmt.Errorf("%s: %w", last, ctx.Err())}
+			e := &spec.Error{Kind: spec.KindOf(ctx.Err()), Op: w.text, Err: errors.New(last)}
+			if e.Kind == spec.Unavailable {
+				e.Err = fmt.Errorf("%s, and the time is over", last)
+			}
 			return e.WithHint("%s", w.hint)
 		case <-time.After(pause):
 		}

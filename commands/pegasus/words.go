@@ -41,6 +41,10 @@ func adminWords(env commands.Env) []spec.Command {
 		Migrate(env),
 		ChangeLeader(env),
 		DDDDiagnose(env),
+		QueryDisk(env),
+		DiskMigrate(env),
+		DetectHotkey(env),
+		QueryHotkey(env),
 		Recall(env),
 		Rename(env),
 		GetReplicaCount(env),
@@ -57,6 +61,7 @@ func adminWords(env commands.Env) []spec.Command {
 		ConfSet(env),
 		OfflineEndpoint(env),
 		RecoverEndpoint(env),
+		Recover(env),
 		ShowOpStatus(env),
 	}
 }

@@ -255,6 +255,10 @@ func (s *replicaServer) spawn(parent, child wire.GPID, ballot int64) error {
 	s.mu.Lock()
 	r := s.replicas[child]
 	if r == nil {
+		if err := s.disks.beside(parent, child); err != nil {
+			s.mu.Unlock()
+			return err
+		}
 		r = newReplica(s, child, s.left(child))
 		s.replicas[child] = r
 	}

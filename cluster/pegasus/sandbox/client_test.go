@@ -175,7 +175,12 @@ func (u *user) put(table, hash, sort, value string, expire int32) error {
 // get answers "" and the status for a row that is not there.
 func (u *user) get(table, hash, sort string) (string, int32) {
 	u.t.Helper()
-	a, err := at(u, table, []byte(hash), &wire.Get, key(hash, sort))
+	var a wire.GetResponse
+	var err error
+	u.eventually("the primary of "+hash+" is the one the meta server names", func() bool {
+		a, err = at(u, table, []byte(hash), &wire.Get, key(hash, sort))
+		return err == nil || !strings.Contains(err.Error(), wire.CodeInvalidState) // its group is changing
+	})
 	if err != nil {
 		u.t.Fatalf("get %s %s: %v", hash, sort, err)
 	}

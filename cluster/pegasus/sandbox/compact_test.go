@@ -201,6 +201,7 @@ func TestCompactIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.store.Close()
+	s.disks = &disks{s: s, gate: newGate(newPoints("node", nil))}
 	for limit, want := range map[string]int{"": compactWorkers, "0": 0, "1": 1, "99": compactWorkers, "x": compactWorkers} {
 		a := &app{Envs: map[string]string{envCompactOnce: "1", envCompactLimit: limit}}
 		for i := range int32(5) {

@@ -32,6 +32,9 @@ func (s *replicaServer) methods() map[string]method {
 		wire.ClearScanner.Name:     ordered(on(&wire.ClearScanner, s.clearScanner)),
 		wire.QueryAppInfo.Name:     on(&wire.QueryAppInfo, s.queryAppInfo),
 		wire.QueryReplicaInfo.Name: on(&wire.QueryReplicaInfo, s.queryReplicaInfo),
+		wire.QueryDisk.Name:        on(&wire.QueryDisk, s.queryDisk),
+		wire.DiskMigrate.Name:      on(&wire.DiskMigrate, s.diskMigrate),
+		wire.DetectHotkey.Name:     on(&wire.DetectHotkey, s.detectHotkey),
 		wire.CallCommand.Name:      on(&wire.CallCommand, s.callCommand),
 		wire.Negotiate.Name:        on(&wire.Negotiate, negotiate),
 	}
@@ -75,6 +78,7 @@ func (s *replicaServer) read(in *inbound, do func(r *replica, a *app) error) (co
 func (s *replicaServer) get(in *inbound, key *[]byte, out *wire.GetResponse) string {
 	return s.read(in, func(r *replica, _ *app) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		r.hot[wire.HotkeyRead].captureKey(*key)
 		value, err := r.value(*key)
 		if errors.Is(err, engine.ErrNotFound) {
 			out.Error = wire.StatusNotFound
@@ -88,6 +92,7 @@ func (s *replicaServer) get(in *inbound, key *[]byte, out *wire.GetResponse) str
 func (s *replicaServer) ttl(in *inbound, key *[]byte, out *wire.TTLResponse) string {
 	return s.read(in, func(r *replica, _ *app) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		r.hot[wire.HotkeyRead].captureKey(*key)
 		value, err := r.value(*key)
 		if errors.Is(err, engine.ErrNotFound) {
 			out.Error = wire.StatusNotFound
@@ -113,13 +118,16 @@ func (r *replica) value(full []byte) ([]byte, error) {
 func (s *replicaServer) multiGet(in *inbound, q *wire.MultiGetRequest, out *wire.MultiGetResponse) string {
 	return s.read(in, func(r *replica, _ *app) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
-		return r.multiGet(q, out)
+		err := r.multiGet(q, out)
+		r.hot[wire.HotkeyRead].capture(q.HashKey, len(out.Rows))
+		return err
 	})
 }
 
 func (s *replicaServer) sortKeyCount(in *inbound, hash *[]byte, out *wire.CountResponse) string {
 	return s.read(in, func(r *replica, _ *app) (err error) {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		r.hot[wire.HotkeyRead].capture(*hash, 1)
 		out.Count, err = r.sortKeyCount(*hash)
 		return err
 	})
@@ -188,7 +196,7 @@ func change[Q, A any](s *replicaServer, rpc *wire.RPC[Q, A], reads bool,
 				in.reject(code)
 				return
 			}
-			in.done(rpc.AppendReply(nil, in.req.Seq, out))
+			in.done(rpc.AppendAnswer(nil, in.req, out))
 		}
 		in.c.l.later(v.after, func() {
 			if !p.enqueue(task{write: w}) {
@@ -225,6 +233,7 @@ func (a *app) expiry(given int32, now time.Time) int32 {
 func (s *replicaServer) put() method {
 	return change(s, &wire.Put, false, func(r *replica, a *app, q *wire.PutRequest, out *wire.UpdateResponse) func(*engine.Batch, int64, time.Time) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		r.hot[wire.HotkeyWrite].captureKey(q.Key)
 		return func(b *engine.Batch, decree int64, now time.Time) error {
 			out.Decree = decree
 			return putRow(b, r.prefix, a.expiry(q.ExpireTS, now), timetag(now), q.Value, q.Key)
@@ -235,6 +244,7 @@ func (s *replicaServer) put() method {
 func (s *replicaServer) remove() method {
 	return change(s, &wire.Remove, false, func(r *replica, _ *app, key *[]byte, out *wire.UpdateResponse) func(*engine.Batch, int64, time.Time) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		r.hot[wire.HotkeyWrite].captureKey(*key)
 		return func(b *engine.Batch, decree int64, _ time.Time) error {
 			out.Decree = decree
 			return deleteRow(b, r.prefix, *key)
@@ -245,6 +255,7 @@ func (s *replicaServer) remove() method {
 func (s *replicaServer) multiPut() method {
 	return change(s, &wire.MultiPut, false, func(r *replica, a *app, q *wire.MultiPutRequest, out *wire.UpdateResponse) func(*engine.Batch, int64, time.Time) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		r.hot[wire.HotkeyWrite].capture(q.HashKey, len(q.Rows))
 		if len(q.Rows) == 0 || len(q.HashKey) > wire.MaxHashKey {
 			out.Error = wire.StatusInvalidArgument
 		}
@@ -266,6 +277,7 @@ func (s *replicaServer) multiPut() method {
 func (s *replicaServer) multiRemove() method {
 	return change(s, &wire.MultiRemove, false, func(r *replica, _ *app, q *wire.MultiRemoveRequest, out *wire.MultiRemoveResponse) func(*engine.Batch, int64, time.Time) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		r.hot[wire.HotkeyWrite].capture(q.HashKey, len(q.SortKeys))
 		if len(q.SortKeys) == 0 || len(q.HashKey) > wire.MaxHashKey {
 			out.Error = wire.StatusInvalidArgument
 		}
@@ -288,6 +300,8 @@ func (s *replicaServer) multiRemove() method {
 func (s *replicaServer) incr() method {
 	return change(s, &wire.Incr, true, func(r *replica, a *app, q *wire.IncrRequest, out *wire.IncrResponse) func(*engine.Batch, int64, time.Time) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		r.hot[wire.HotkeyRead].captureKey(q.Key)
+		r.hot[wire.HotkeyWrite].captureKey(q.Key)
 		return func(b *engine.Batch, decree int64, now time.Time) error {
 			out.Decree = decree
 			expire, err := r.increment(q, out)
@@ -332,24 +346,12 @@ func (r *replica) increment(q *wire.IncrRequest, out *wire.IncrResponse) (expire
 	return q.ExpireTS, nil
 }
 
-func (s *replicaServer) queryAppInfo(_ *inbound, _ *wire.QueryNodeRequest, out *wire.QueryAppInfoResponse) string {
-	out.Err, out.Apps = wire.OK, []wire.AppInfo{}
-	last := int32(0)
-	for _, r := range s.all() {
-		if r.pid.App != last {
-			last = r.pid.App
-			out.Apps = append(out.Apps, s.app(last).info())
-		}
-	}
-	return ""
-}
-
 func (s *replicaServer) queryReplicaInfo(_ *inbound, _ *wire.QueryNodeRequest, out *wire.QueryReplicaInfoResponse) string {
 	out.Err, out.Replicas = wire.OK, []wire.ReplicaInfo{}
 	for _, r := range s.all() {
 		state := r.report()
 		out.Replicas = append(out.Replicas, wire.ReplicaInfo{
-			PID: r.pid, Ballot: state.Ballot, Status: state.Status, AppType: appType, DiskTag: "tag1",
+			PID: r.pid, Ballot: max(state.Ballot, state.At.Ballot), Status: state.Status, AppType: appType, DiskTag: s.disks.tag(r.pid),
 			LastCommitted: state.At.Decree, LastPrepared: state.At.Decree, LastDurable: state.At.Decree,
 			ManualCompact: new(int32(state.Compact)),
 		})

@@ -30,9 +30,12 @@ func (m *metaServer) guard() {
 		case <-tick.C:
 		}
 		m.rounds.Lock()
-		if !m.net.gate(m.address).paused() {
+		if gate := m.net.gate(m.address); !gate.paused() {
 			m.bury(time.Now())
-			m.cure()
+			m.inform()
+			if !gate.points.use(pointUncured) {
+				m.cure()
+			}
 			m.tendSplits()
 		}
 		m.rounds.Unlock()
@@ -59,7 +62,7 @@ func (m *metaServer) back(id nodeID) {
 	m.mu.Lock()
 	delete(m.gone, id)
 	delete(m.died, id)
-	m.alive[id] = true
+	m.alive[id], m.returned[id] = true, true
 	m.mu.Unlock()
 	m.kick()
 }

@@ -92,8 +92,10 @@ type app struct {
 	Partitions, Init            int32
 	Replicas                    int
 	Stateful                    bool
+	AtomicIdempotent            bool
 	Envs                        map[string]string
 	Created, Dropped, ExpiresAt int64 // Unix seconds
+	Version                     int64 // grows with every change of the above
 }
 
 // assignment tells a replica server what it is in a group.
@@ -108,6 +110,7 @@ type report struct {
 	Ballot  int64
 	At      point
 	Compact wire.CompactStatus
+	Full    bool // its disk takes no writes
 }
 
 // splitOrder is what the meta server wants of the primary of a partition that is to be split: that it makes a child, or
@@ -156,6 +159,8 @@ type nodeLink interface {
 	// forget closes the replicas of a dropped table.
 	forget(appID int32) error
 	report(wire.GPID) (report, error)
+	// inventory lists what the server has; see recovery.go.
+	inventory(fence bool) (inventory, error)
 	// addLearner asks a primary to bring a node up to date and have it made a secondary.
 	addLearner(pid wire.GPID, ballot int64, node nodeID) error
 	// split tells a primary what is wanted of it and answers whether it is making a child as yet.
@@ -180,4 +185,6 @@ type network interface {
 	node(nodeID) (nodeLink, error)
 	address(nodeID) string
 	gate(endpoint string) *gate
+	release() release
+	cluster() string // its name
 }

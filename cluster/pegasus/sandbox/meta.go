@@ -45,6 +45,9 @@ type metaServer struct {
 	// proposals wait to be carried out, in order; see placement.go.
 	proposals map[wire.GPID][]proposal
 	black     map[nodeID]bool // no secondaries are placed there
+	// recovering means that the metadata is lost; returned are servers that have not been told of all tables.
+	recovering bool
+	returned   map[nodeID]bool
 }
 
 var _ metaLink = (*metaServer)(nil)
@@ -64,13 +67,15 @@ func startMetaServer(name, address string, store *engine.Store, net network, run
 		name: name, address: address, net: net, log: log, started: time.Now(), stop: make(chan struct{}),
 		kicked: make(chan struct{}, 1), level: wire.LevelSteady, apps: map[int32]*app{}, groups: map[wire.GPID]group{},
 		alive: map[nodeID]bool{}, gone: map[nodeID]time.Time{}, died: map[nodeID]time.Time{},
-		proposals: map[wire.GPID][]proposal{}, splits: map[int32]*splitState{},
+		proposals: map[wire.GPID][]proposal{}, splits: map[int32]*splitState{}, returned: map[nodeID]bool{},
 	}
 	for id, runs := range running {
 		m.nodes = append(m.nodes, id)
 		if m.alive[id] = runs; !runs {
 			m.died[id] = m.started
+			continue
 		}
+		m.returned[id] = true
 	}
 	slices.Sort(m.nodes)
 	m.answers = m.methods()
@@ -83,6 +88,10 @@ func startMetaServer(name, address string, store *engine.Store, net network, run
 }
 
 func (m *metaServer) load() error {
+	_, err := m.store.Read(lostKey)
+	if m.recovering = err == nil; err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return err
+	}
 	iter, err := m.store.Iterate([]byte{'a'}, []byte{'z'})
 	if err != nil {
 		return err
@@ -135,6 +144,7 @@ func (m *metaServer) save(values map[string]any) error {
 
 // setApp keeps a table and tells it to the replica servers; m.mu is held.
 func (m *metaServer) setApp(a *app) error {
+	a.Version++
 	if err := m.save(map[string]any{string(appKey(a.ID)): a}); err != nil {
 		return err
 	}
@@ -181,6 +191,7 @@ func (m *metaServer) createApp(name string, o wire.CreateAppOptions) (id int32, 
 		ID: 1, Name: name, Type: o.AppType, Status: wire.AppAvailable, Partitions: o.Partitions, Init: o.Partitions,
 		Replicas: int(o.Replicas), Stateful: o.Stateful, Envs: maps.Clone(o.Envs), Created: time.Now().Unix(),
 	}
+	a.AtomicIdempotent = m.net.release() >= release26 && o.AtomicIdempotent != nil && *o.AtomicIdempotent
 	for id := range m.apps {
 		a.ID = max(a.ID, id+1)
 	}
@@ -241,7 +252,7 @@ func (m *metaServer) dropApp(name string, o wire.DropAppOptions) (code string) {
 		m.log("drop table %s: %v", name, err)
 		return "ERR_FS_INTERNAL"
 	}
-	m.tell(func(n nodeLink) error { return n.forget(a.ID) })
+	m.tell(func(n nodeLink) error { return errors.Join(n.updateApp(a), n.forget(a.ID)) })
 	return wire.OK
 }
 

@@ -25,6 +25,8 @@ type primary struct {
 	size     int        // bytes of recent
 	learners map[nodeID]*learner
 	split    *splitting // the last one that was begun; nil when it came to its end
+	checked  time.Time  // when the secondaries' disks were asked for
+	full     bool       // one of them took no writes
 }
 
 // task is a write, or something the loop does between two mutations.
@@ -195,6 +197,9 @@ func (p *primary) replicate(writes []*write) (code string) {
 	if 1+len(g.Secondaries) < minReplicas(g.Max) {
 		return wire.CodeNotEnoughMember
 	}
+	if p.noSpace(g.Secondaries) {
+		return wire.CodeDiskInsufficient
+	}
 	m, batch, err := p.mutate(writes, g, at)
 	if err != nil {
 		r.s.log("partition %s on %s: %v", r.pid, r.s.address, err)
@@ -293,6 +298,7 @@ func (p *primary) apply(m mutation, batch *engine.Batch) (members int, err error
 	pending, err := r.s.store.ApplyAsync(batch)
 	if err == nil {
 		r.at = m.Last
+		r.stats.written.Add(int64(len(m.Repr)))
 	}
 	members = 1 + len(r.group.Secondaries)
 	r.mu.Unlock()

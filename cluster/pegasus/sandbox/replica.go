@@ -34,6 +34,7 @@ type replica struct {
 	splitting, sealed bool
 	limits            limits
 	stats             stats
+	hot               [2]hotkeys // by wire.HotkeyType
 	// keys are the rows there were at the point counted, nil while nobody has counted.
 	keys    int64
 	counted *point
@@ -102,7 +103,9 @@ func (r *replica) setApp(a *app) {
 func (r *replica) report() report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := report{r.status, r.group.Ballot, r.at, r.compactStatus(time.Now())}
+	now := report{
+		Status: r.status, Ballot: r.group.Ballot, At: r.at, Compact: r.compactStatus(time.Now()), Full: r.s.disks.replicaFull(r.pid),
+	}
 	if r.s.alone() {
 		now.Status = wire.ReplicaInactive
 	}
@@ -141,6 +144,7 @@ func (r *replica) prepare(m mutation) (engine.Pending, error) {
 	pending, err := r.s.store.ApplyAsync(batch)
 	if err == nil {
 		r.at = m.Last
+		r.stats.written.Add(int64(len(m.Repr)))
 	}
 	return pending, err
 }
@@ -185,6 +189,7 @@ func (r *replica) learnRows(ballot int64, repr []byte) error {
 		r.mu.Unlock()
 		return errors.Join(err, batch.Close())
 	}
+	r.stats.written.Add(int64(len(repr)))
 	pending, err := r.s.store.ApplyAsync(batch)
 	r.mu.Unlock()
 	if err != nil {

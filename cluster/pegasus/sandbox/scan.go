@@ -195,6 +195,7 @@ func (s *replicaServer) sweepScans() {
 		case <-s.stop:
 			return
 		case now := <-tick.C:
+			s.disks.sweep()
 			for _, r := range s.all() {
 				r.expireScans(now)
 			}

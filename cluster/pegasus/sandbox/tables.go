@@ -34,7 +34,7 @@ func (m *metaServer) onRecallApp(_ *inbound, q *wire.RecallAppRequest, out *wire
 	}
 	a := *old
 	a.Name, a.Status, a.Dropped, a.ExpiresAt = name, wire.AppAvailable, 0, 0
-	out.Err, out.Info = wire.OK, a.info()
+	out.Err, out.Info = wire.OK, m.net.release().info(&a)
 	if err := m.recall(&a); err != nil {
 		m.log("recall table %s: %v", name, err)
 		out.Err = "ERR_FS_INTERNAL"
@@ -46,6 +46,7 @@ func (m *metaServer) onRecallApp(_ *inbound, q *wire.RecallAppRequest, out *wire
 // recall makes a dropped table available. Its partitions have no members: who led them last is the last to have left,
 // and leads again once it is alive. m.mu is held.
 func (m *metaServer) recall(a *app) error {
+	a.Version++
 	values := map[string]any{string(appKey(a.ID)): a}
 	var groups []group
 	for i := range a.Partitions {

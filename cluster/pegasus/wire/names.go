@@ -39,6 +39,7 @@ const (
 	CodeUnauthenticated    = "ERR_UNAUTHENTICATED"
 	CodeTryAgain           = "ERR_TRY_AGAIN"
 	CodeReplicationFailure = "ERR_REPLICATION_FAILURE"
+	CodeServiceRunning     = "ERR_SERVICE_ALREADY_RUNNING"
 )
 
 // headerCodes are the names that the Go client knows: only these may stand in a response frame's header.

@@ -105,5 +105,5 @@ type call interface {
 
 // calls lists every RPC.
 func calls() []call {
-	return slices.Concat(dataCalls(), metaCalls(), nodeCalls(), placementCalls(), tableCalls(), splitCalls())
+	return slices.Concat(dataCalls(), metaCalls(), nodeCalls(), placementCalls(), tableCalls(), splitCalls(), diskCalls())
 }
