@@ -32,6 +32,7 @@ type Driver struct {
 	pool    *pool
 	metas   *metas
 	routes  *routes
+	lists   lists
 }
 
 var (

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"reflect"
+	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +20,7 @@ type listener struct {
 	methods map[string]method
 	gate    *gate
 	ended   chan struct{} // closed by abort
+	frames  memory        // of answers
 	wg      sync.WaitGroup
 
 	mu    sync.Mutex
@@ -51,7 +54,10 @@ func on[Q, A any](rpc *wire.RPC[Q, A], do func(in *inbound, args *Q, result *A) 
 		case code != "" && code != wire.OK:
 			in.reject(code)
 		default:
-			frame := rpc.AppendReply(nil, in.req.Seq, &result)
+			frame := rpc.AppendReply(in.c.l.frames.get(), in.req.Seq, &result)
+			if in.release != nil {
+				in.release()
+			}
 			if in.charge != nil {
 				in.charge(len(frame))
 			}
@@ -224,6 +230,9 @@ func (c *conn) write() {
 		for len(c.out) == 0 && !c.closed {
 			c.change.Wait()
 		}
+		c.mu.Unlock()
+		runtime.Gosched() // answers that are about to be ready share the write
+		c.mu.Lock()
 		out, count := c.out, len(c.out)
 		c.out = nil
 		closed := c.closed
@@ -231,10 +240,14 @@ func (c *conn) write() {
 		if closed || !c.l.gate.pass(c.l.ended) {
 			return
 		}
+		frames := slices.Clone(out) // WriteTo forgets them
 		sent, err := out.WriteTo(c.tcp)
 		if err != nil {
 			c.close()
 			return
+		}
+		for _, frame := range frames {
+			c.l.frames.put(frame)
 		}
 		c.mu.Lock()
 		c.held -= int(sent)
@@ -271,6 +284,8 @@ type inbound struct {
 	size int
 	// charge, when set, is told how many bytes the answer has.
 	charge func(bytes int)
+	// release, when set, is called once the answer has been written down: what it was made of is not needed any more.
+	release func()
 }
 
 // bodySize is the length of the request's body on the wire.

@@ -29,6 +29,7 @@ type replicaServer struct {
 	tasks    sync.WaitGroup // primaries' loops, learning, the sweep of scans
 	scanIDs  atomic.Int64   // the last scan context, see scan.go
 	settings nodeSettings
+	rows     memory       // of the answers to scans
 	silent   atomic.Int64 // since when no meta server hears it, after started; 0 while one does, see view.go
 
 	mu       sync.Mutex
