@@ -37,6 +37,7 @@ type Driver struct {
 	tags    diskTags
 	// versions are the servers' releases, see version.go.
 	versions *versions
+	lists    lists
 }
 
 var (

@@ -32,16 +32,23 @@ func ParseCompat(kinds []Kind, texts ...string) (Compat, error) {
 	return compat, nil
 }
 
+// Releases lists all there are, as ParseCompat takes them; the first of a system is its default.
+func Releases(kinds []Kind) []string {
+	var all []string
+	for _, k := range kinds {
+		for _, release := range k.Compat {
+			all = append(all, k.System+"="+release)
+		}
+	}
+	return all
+}
+
 // compatible finds the system that knows a release; system may be "".
 func compatible(kinds []Kind, system, release string) (string, error) {
-	var found, all []string
-	for _, k := range kinds {
-		if system != "" && k.System != system {
-			continue
-		}
-		for _, r := range k.Compat {
-			all = append(all, k.System+"="+r)
-		}
+	named := slices.DeleteFunc(slices.Clone(kinds), func(k Kind) bool { return system != "" && k.System != system })
+	all := Releases(named)
+	var found []string
+	for _, k := range named {
 		if slices.Contains(k.Compat, release) {
 			found = append(found, k.System)
 		}

@@ -156,6 +156,22 @@ func has(t *testing.T, text string, wanted ...string) {
 	}
 }
 
+// answered waits for the prompt after a line that was entered.
+func (c *console) answered(line string) string {
+	c.t.Helper()
+	return c.until("the prompt after "+line, func(screen string) bool {
+		at := strings.LastIndex(screen, ">>> "+line)
+		return at >= 0 && strings.Contains(screen[at+len(line):], ">>>") && strings.HasSuffix(screen, ">>>")
+	})
+}
+
+// run enters a line and answers the screen at the next prompt.
+func (c *console) run(line string) string {
+	c.t.Helper()
+	c.enter(line)
+	return c.answered(line)
+}
+
 // TestDrillAtTheTerminal: a node dies while rows are written; doctor says what is wrong and what helps; the help is
 // planned, begun, interrupted in the middle and begun again; the node comes back. No acknowledged row is lost.
 func TestDrillAtTheTerminal(t *testing.T) {

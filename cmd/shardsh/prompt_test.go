@@ -37,27 +37,11 @@ func (c *console) enter(line string) {
 	c.keys("\r")
 }
 
-// answered waits for the prompt after a line that was entered.
-func (c *console) answered(line string) string {
-	c.t.Helper()
-	return c.until("the prompt after "+line, func(screen string) bool {
-		at := strings.LastIndex(screen, ">>> "+line)
-		return at >= 0 && strings.Contains(screen[at+len(line):], ">>>") && strings.HasSuffix(screen, ">>>")
-	})
-}
-
 // clear empties the screen.
 func (c *console) clear() {
 	c.t.Helper()
 	c.keys("\x0c") // Ctrl-L
 	c.until("an empty screen", func(screen string) bool { return strings.HasSuffix(screen, ">>>") && !strings.Contains(screen, "\n") })
-}
-
-// run enters a line and answers the screen at the next prompt.
-func (c *console) run(line string) string {
-	c.t.Helper()
-	c.enter(line)
-	return c.answered(line)
 }
 
 func TestPromptFirstMinutes(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -41,7 +42,7 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&config.DataDir, "data-dir", "", "directory that keeps the clusters from run to run (default: a fresh one, removed at the end)")
 	flags.StringVar(&config.Control, "control", "", "path of the control socket (default: in the data directory)")
 	flags.StringVar(&config.Net, "net", "", "first three numbers of the first cluster's addresses, such as 127.0.77 (default: the first free ones)")
-	compat := flags.StringSlice("compat", nil, "release of a store to speak like, such as pegasus=2.6 (default: the newest that is released)")
+	compat := flags.StringSlice("compat", nil, "release of a store to speak like, the first of each by default: "+strings.Join(sandbox.Releases(config.Kinds), ", "))
 	tied := flags.Bool("tied", false, "end when standard input does")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {

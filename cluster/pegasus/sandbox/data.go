@@ -134,6 +134,7 @@ func (s *replicaServer) sortKeyCount(in *inbound, hash *[]byte, out *wire.CountR
 }
 
 func (s *replicaServer) getScanner(in *inbound, q *wire.GetScannerRequest, out *wire.ScanResponse) string {
+	in.release = func() { s.reuse(out) }
 	return s.read(in, func(r *replica, _ *app) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
 		return r.getScanner(q, out)
@@ -141,10 +142,18 @@ func (s *replicaServer) getScanner(in *inbound, q *wire.GetScannerRequest, out *
 }
 
 func (s *replicaServer) scan(in *inbound, q *wire.ScanRequest, out *wire.ScanResponse) string {
+	in.release = func() { s.reuse(out) }
 	return s.read(in, func(r *replica, _ *app) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
 		return r.scan(q.ContextID, out)
 	})
+}
+
+// reuse takes back the memory of an answer that has been written down.
+func (s *replicaServer) reuse(out *wire.ScanResponse) {
+	if out.Written != nil {
+		s.rows.put(out.Written.Bytes)
+	}
 }
 
 func (s *replicaServer) clearScanner(in *inbound, id *int64, _ *struct{}) string {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"reflect"
+	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +23,7 @@ type listener struct {
 	web       *web          // what answers HTTP on the port; nil for nothing
 	latencies *latencies    // of what is answered; nil for nothing kept
 	ended     chan struct{} // closed by abort
+	frames    memory        // of answers
 	wg        sync.WaitGroup
 
 	mu    sync.Mutex
@@ -54,7 +57,10 @@ func on[Q, A any](rpc *wire.RPC[Q, A], do func(in *inbound, args *Q, result *A) 
 		case code != "" && code != wire.OK:
 			in.reject(code)
 		default:
-			frame := rpc.AppendAnswer(nil, in.req, &result)
+			frame := rpc.AppendAnswer(in.c.l.frames.get(), in.req, &result)
+			if in.release != nil {
+				in.release()
+			}
 			if in.charge != nil {
 				in.charge(len(frame))
 			}
@@ -244,6 +250,9 @@ func (c *conn) write() {
 		for len(c.out) == 0 && !c.closed {
 			c.change.Wait()
 		}
+		c.mu.Unlock()
+		runtime.Gosched() // answers that are about to be ready share the write
+		c.mu.Lock()
 		out, count := c.out, len(c.out)
 		c.out = nil
 		closed := c.closed
@@ -251,10 +260,14 @@ func (c *conn) write() {
 		if closed || !c.l.gate.pass(c.l.ended) {
 			return
 		}
+		frames := slices.Clone(out) // WriteTo forgets them
 		sent, err := out.WriteTo(c.tcp)
 		if err != nil {
 			c.close()
 			return
+		}
+		for _, frame := range frames {
+			c.l.frames.put(frame)
 		}
 		c.mu.Lock()
 		c.held -= int(sent)
@@ -292,6 +305,8 @@ type inbound struct {
 	came time.Time
 	// charge, when set, is told how many bytes the answer has.
 	charge func(bytes int)
+	// release, when set, is called once the answer has been written down: what it was made of is not needed any more.
+	release func()
 }
 
 // bodySize is the length of the request's body on the wire.

@@ -32,6 +32,7 @@ type replicaServer struct {
 	disks     *disks
 	splits    atomic.Int32  // partitions being copied to their children, see split.go
 	compacts  chan struct{} // a compaction may be due, see compact.go
+	rows      memory        // of the answers to scans
 	silent    atomic.Int64  // since when no meta server hears it, after started; 0 while one does, see view.go
 
 	mu       sync.Mutex

@@ -79,7 +79,7 @@ func (r *replica) scanBatch(c *scanContext, maxSeen int, out *wire.ScanResponse)
 	check := r.hashCheck(c.opts.ValidatePartitionHash == nil || *c.opts.ValidatePartitionHash)
 	r.mu.Unlock()
 	counting, expiry := isTrue(c.opts.OnlyReturnCount), isTrue(c.opts.ReturnExpireTS)
-	var rows arena
+	out.Written = &wire.RowBuffer{Bytes: r.s.rows.get()}
 	count, complete, late := int32(0), false, false
 	for seen := 0; int(count) < c.batch && seen < maxSeen && c.iter.Valid(); seen++ {
 		past := bytes.Compare(c.iter.Key(), c.stop)
@@ -94,7 +94,7 @@ func (r *replica) scanBatch(c *scanContext, maxSeen int, out *wire.ScanResponse)
 		if !wire.Expired(expireOf(value), now) && check(key) && c.matches(key) {
 			count++
 			if !counting {
-				out.Rows = append(out.Rows, rows.row(key, value, c.opts.NoValue, expiry))
+				c.add(out.Written, key, value, expiry)
 			}
 		}
 		if past == 0 {
@@ -120,6 +120,19 @@ func (r *replica) scanBatch(c *scanContext, maxSeen int, out *wire.ScanResponse)
 		out.ContextID = wire.ScanComplete
 	}
 	return c.iter.Close()
+}
+
+// add adds a row of the store to an answer.
+func (c *scanContext) add(rows *wire.RowBuffer, key, value []byte, expiry bool) {
+	var data []byte
+	if !c.opts.NoValue {
+		data = dataOf(value)
+	}
+	expire := int32(0)
+	if expiry {
+		expire = expireOf(value)
+	}
+	rows.Add(key, data, expire)
 }
 
 func (c *scanContext) matches(key []byte) bool {
