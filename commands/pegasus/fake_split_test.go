@@ -17,6 +17,8 @@ type fakeSplit struct {
 	// progress answers the n-th query (from 1) of a compaction; nil: none was started.
 	progress func(n int) int
 	queries  int
+	backups  []driver.Backup
+	restore  driver.Restore
 	// sizes are MiB of a table's replicas on every node, by partition; nil: servers do not tell.
 	sizes map[int]float64
 }
@@ -66,3 +68,11 @@ func (f *fake) Sample(_ context.Context, endpoint string, want driver.Wanted) (*
 }
 
 func (f *fake) Activity(context.Context) (driver.Activity, error) { return f.split.activity, nil }
+
+func (f *fake) Backups(context.Context, []driver.App) ([]driver.Backup, error) {
+	return f.split.backups, nil
+}
+
+func (f *fake) Restore(context.Context, driver.App) (driver.Restore, error) {
+	return f.split.restore, nil
+}
