@@ -302,7 +302,9 @@ func newShell(p Program, f flags) (*Shell, error) {
 			return nil, err
 		}
 	}
-	s.sandbox = newLauncher(executable, dir)
+	s.sandbox = newLauncher(sandbox.LaunchOptions{
+		Executable: executable, StateDir: dir, ProcessPerNode: conf.Shell("process_per_node").Bool(),
+	})
 	s.words = newVocabulary(append(Words(s), builtins(s)...))
 	s.live = newLiveValues(s)
 	s.tracing.Store(s.option("trace").Bool())

@@ -19,6 +19,7 @@ type gate struct {
 	slow   atomic.Int64
 	writes bucket
 
+	deaf   atomic.Bool // the server's own process was stopped, or hangs: it is as good as paused
 	shut   atomic.Bool // opened is not nil; read without the lock by every request
 	mu     sync.Mutex
 	opened chan struct{} // closed when the server goes on; nil while it is not paused
@@ -45,7 +46,7 @@ func (g *gate) resume() {
 	}
 }
 
-func (g *gate) paused() bool { return g.shut.Load() }
+func (g *gate) paused() bool { return g.shut.Load() || g.deaf.Load() }
 
 // pass waits while the server is paused; false when it ended instead.
 func (g *gate) pass(ended <-chan struct{}) bool {
@@ -128,14 +129,20 @@ var pointSays = map[string]string{
 type points struct {
 	prefix string   // "meta", "node"
 	calls  []string // names of calls as points have them, sorted
+	// far, when set, takes a point of the cluster's from another process, and answers how many are armed after it.
+	far func(name string) (acts bool, armed int32)
 
 	live  atomic.Int32 // armed points
 	mu    sync.Mutex
 	armed map[string]int
 }
 
-func newPoints(prefix string, methods map[string]method) *points {
-	p := &points{prefix: prefix, armed: map[string]int{}}
+func newPoints(role string) *points {
+	p := &points{prefix: "node", armed: map[string]int{}}
+	methods := (&replicaServer{}).methods()
+	if role == metaRole {
+		p.prefix, methods = "meta", (&metaServer{}).methods()
+	}
 	for name := range methods {
 		p.calls = append(p.calls, pointName(name))
 	}
@@ -167,6 +174,16 @@ func (p *points) take(where, rpc string) bool {
 		return false
 	}
 	name := p.prefix + "." + where + ":" + pointName(rpc)
+	if p.far != nil {
+		acts, armed := p.far(name)
+		p.live.Store(armed)
+		return acts
+	}
+	return p.use(name)
+}
+
+// use uses up one of the point's times; false when it is not armed.
+func (p *points) use(name string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.armed[name] == 0 {

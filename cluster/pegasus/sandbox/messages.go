@@ -8,7 +8,7 @@ import (
 )
 
 // What the servers of a cluster say to each other. Everything here is a plain value, so that the two links can be
-// carried over a socket as well as called: a server never reaches into another one.
+// carried over a socket (far.go) as well as called: a server never reaches into another one.
 
 // nodeID names a replica server for good: its address may be another one after a restart of the cluster.
 type nodeID int
@@ -22,6 +22,10 @@ var (
 	errFreezed  = errors.New("the meta server is freezed")
 	errGap      = errors.New("mutations are missing")
 	errInactive = errors.New("the replica is not active")
+	// errSilent is a server that is paused, or cut off. Whoever calls it has given up waiting.
+	errSilent = errors.New("the server does not answer")
+	// errUnsure is a call that was sent and never answered: it may have been carried out, or may still be.
+	errUnsure = errors.New("the outcome of the call is unknown")
 )
 
 // point is a place in a partition's history: a decree and the ballot it was prepared under. Two replicas at the same
@@ -104,6 +108,7 @@ type report struct {
 	Status wire.ReplicaStatus
 	Ballot int64
 	At     point
+	Copy   int64 // of learn: names the copy of rows that it begins, for learnRows and learnEnd
 }
 
 // mutation is a change of a partition: the effect of some writes as an engine batch. It applies to a replica at Prev,
@@ -140,11 +145,12 @@ type nodeLink interface {
 
 	// prepare applies a mutation of a primary.
 	prepare(mutation) (waiter, error)
-	// learn makes the replica a learner and answers what it has. With clear, its rows are deleted first.
+	// learn makes the replica a learner and answers what it has. With clear, its rows are deleted first. What is still
+	// under way of an earlier copy comes too late.
 	learn(pid wire.GPID, ballot int64, clear bool) (report, error)
 	// learnRows adds rows of a copy, as an engine batch; learnEnd says which point they add up to.
-	learnRows(pid wire.GPID, ballot int64, repr []byte) error
-	learnEnd(pid wire.GPID, ballot int64, at point) error
+	learnRows(pid wire.GPID, ballot, copy int64, repr []byte) error
+	learnEnd(pid wire.GPID, ballot, copy int64, at point) error
 }
 
 // network finds the servers of a cluster. A server that does not run is errDead.
@@ -152,5 +158,8 @@ type network interface {
 	meta() (metaLink, error)
 	node(nodeID) (nodeLink, error)
 	address(nodeID) string
+	leader() string // the endpoint of the meta server that leads, "" while none does
 	gate(endpoint string) *gate
+	// lapsed says that the server itself can tell that nobody has heard it for long: its lease has run out.
+	lapsed() bool
 }

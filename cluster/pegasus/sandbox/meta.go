@@ -3,7 +3,6 @@ package sandbox
 import (
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"shardsh/cluster/pegasus/wire"
-	"shardsh/cluster/sandbox/engine"
 )
 
 // metaServer is the running meta server: tables, the groups of their partitions, and who is alive. Tables and groups
@@ -26,7 +24,7 @@ type metaServer struct {
 	metas   []string // all meta servers of the cluster
 	// settings can be changed by remote commands, see settings.go.
 	settings metaSettings
-	store    *engine.Store // in place of ZooKeeper: it outlives this server
+	store    zookeeper // nil once it leads no longer
 	answers  map[string]method
 	stop     chan struct{}
 	tasks    sync.WaitGroup
@@ -57,7 +55,7 @@ const appType = "pegasus"
 
 // startMetaServer has a meta server take the lead, with what the store holds. running says which replica servers it
 // hears at this moment.
-func startMetaServer(name, address string, store *engine.Store, net network, running map[nodeID]bool, log func(string, ...any)) (*metaServer, error) {
+func startMetaServer(name, address string, store zookeeper, net network, running map[nodeID]bool, log func(string, ...any)) (*metaServer, error) {
 	m := &metaServer{
 		store: store, settings: newMetaSettings(),
 		name: name, address: address, net: net, log: log, started: time.Now(), stop: make(chan struct{}),
@@ -76,29 +74,30 @@ func startMetaServer(name, address string, store *engine.Store, net network, run
 	if err := m.load(); err != nil {
 		return nil, err
 	}
-	m.tasks.Go(m.guard)
+	m.tasks.Go(func() {
+		m.rounds.Lock()
+		m.catchUp()
+		m.rounds.Unlock()
+		m.guard()
+	})
 	m.kick()
 	return m, nil
 }
 
 func (m *metaServer) load() error {
-	iter, err := m.store.Iterate([]byte{'a'}, []byte{'z'})
-	if err != nil {
-		return err
-	}
-	for ok := iter.First(); ok && err == nil; ok = iter.Next() {
-		switch iter.Key()[0] {
+	return m.store.load(func(key, value []byte) (err error) {
+		switch key[0] {
 		case 'a':
 			a := &app{}
-			err = json.Unmarshal(iter.Value(), a)
+			err = json.Unmarshal(value, a)
 			m.apps[a.ID] = a
 		case 'g':
 			var g group
-			err = json.Unmarshal(iter.Value(), &g)
+			err = json.Unmarshal(value, &g)
 			m.groups[g.PID] = g
 		}
-	}
-	return errors.Join(err, iter.Error(), iter.Close())
+		return err
+	})
 }
 
 // retire ends the lead: nothing is changed any more. It may be called again.
@@ -118,17 +117,15 @@ func (m *metaServer) save(values map[string]any) error {
 	if m.store == nil {
 		return errDead
 	}
-	b := m.store.NewBatch()
+	texts := make(map[string][]byte, len(values))
 	for key, value := range values {
 		text, err := json.Marshal(value)
-		if err == nil {
-			err = b.Set([]byte(key), text, nil)
-		}
 		if err != nil {
-			return errors.Join(err, b.Close())
+			return err
 		}
+		texts[key] = text
 	}
-	return m.store.Apply(b)
+	return m.store.save(texts)
 }
 
 // setApp keeps a table and tells it to the replica servers; m.mu is held.

@@ -22,6 +22,9 @@ type replica struct {
 	end      []byte // after its rows
 	stateKey []byte
 
+	copying sync.Mutex // held while a step of a copy is carried out; before mu
+	copy    int64      // the number of the last copy
+
 	mu     sync.Mutex
 	app    *app
 	group  group // the newest this replica was told of
@@ -96,9 +99,9 @@ func (r *replica) report() report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.s.alone() {
-		return report{wire.ReplicaInactive, r.group.Ballot, r.at}
+		return report{Status: wire.ReplicaInactive, Ballot: r.group.Ballot, At: r.at}
 	}
-	return report{r.status, r.group.Ballot, r.at}
+	return report{Status: r.status, Ballot: r.group.Ballot, At: r.at}
 }
 
 // readable says whether clients may read here; the code is a header error.
@@ -139,6 +142,8 @@ func (r *replica) prepare(m mutation) (engine.Pending, error) {
 
 // learn makes a learner of a replica that is not active, or starts a secondary's copy afresh.
 func (r *replica) learn(ballot int64, clear bool) (report, error) {
+	r.copying.Lock()
+	defer r.copying.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if ballot < r.group.Ballot {
@@ -158,11 +163,14 @@ func (r *replica) learn(ballot int64, clear bool) (report, error) {
 		}
 		r.at = incomplete
 	}
-	return report{r.status, r.group.Ballot, r.at}, nil
+	r.copy++
+	return report{Status: r.status, Ballot: r.group.Ballot, At: r.at, Copy: r.copy}, nil
 }
 
-func (r *replica) learnRows(ballot int64, repr []byte) error {
-	if err := r.learning(ballot); err != nil {
+func (r *replica) learnRows(ballot, copy int64, repr []byte) error {
+	r.copying.Lock()
+	defer r.copying.Unlock()
+	if err := r.learning(ballot, copy); err != nil {
 		return err
 	}
 	batch, err := r.s.store.BatchOf(repr)
@@ -172,8 +180,10 @@ func (r *replica) learnRows(ballot int64, repr []byte) error {
 	return r.s.store.Apply(batch)
 }
 
-func (r *replica) learnEnd(ballot int64, at point) error {
-	if err := r.learning(ballot); err != nil {
+func (r *replica) learnEnd(ballot, copy int64, at point) error {
+	r.copying.Lock()
+	defer r.copying.Unlock()
+	if err := r.learning(ballot, copy); err != nil {
 		return err
 	}
 	b := r.s.store.NewBatch()
@@ -189,11 +199,12 @@ func (r *replica) learnEnd(ballot int64, at point) error {
 	return nil
 }
 
-func (r *replica) learning(ballot int64) error {
+// learning says whether a step of a copy may be carried out; r.copying is held.
+func (r *replica) learning(ballot, copy int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case ballot < r.group.Ballot:
+	case ballot < r.group.Ballot || copy != r.copy:
 		return errStale
 	case r.status != wire.ReplicaPotentialSecondary || r.at != incomplete:
 		return errInactive

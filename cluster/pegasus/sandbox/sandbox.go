@@ -5,6 +5,9 @@
 //	gate.go        what stands before a server: paused, slow, throttled, fault points; view.go who reaches whom
 //	listener.go    frames in, frames out; the same for both kinds of server
 //	messages.go    what servers say to each other
+//	servers.go     the servers as the cluster has them, in this process or each in its own; of the latter: far.go the
+//	               links, farserver.go and watch.go the cluster's side, process.go and world.go the server's own
+//	zookeeper.go   what meta servers keep; catchup.go what a new leader tells
 //	meta*.go       the meta server: tables, envs, calls; guardian.go who replaces whom
 //	node.go        a replica server; data.go and scan.go its calls; limits.go what a table's envs deny
 //	command.go     remote commands; settings.go, counters.go and stats.go what they show and change
@@ -12,7 +15,7 @@
 //	layout.go      keys and values in the store
 //
 // What holds: a write is acknowledged when every member of its partition's group has it, at least a majority of the
-// replicas wanted, and then survives any kill of servers, and of the whole process.
+// replicas wanted, and then survives any kill of servers, of the whole process, and of any of the processes.
 package sandbox
 
 import "shardsh/cluster/sandbox"
@@ -25,6 +28,6 @@ func Kind() sandbox.Kind {
 			{Name: "onebox", Aliases: []string{"ClusterA"}},
 			{Name: "onebox2", Aliases: []string{"ClusterB"}},
 		},
-		New: start,
+		New: start, RunNode: runNode,
 	}
 }

@@ -1,0 +1,75 @@
+package sandbox
+
+import (
+	"bytes"
+	"errors"
+
+	"shardsh/cluster/sandbox/engine"
+)
+
+// zookeeper is where the leading meta server keeps tables and groups. It outlives meta servers, and takes nothing from
+// one that leads no longer.
+type zookeeper interface {
+	// load hands over everything that was kept, in the order of keys.
+	load(each func(key, value []byte) error) error
+	// save keeps all of the values or none.
+	save(values map[string][]byte) error
+}
+
+// keep is the store of the process that serves the cluster, as a meta server in it has it.
+type keep struct{ store *engine.Store }
+
+var _ zookeeper = keep{}
+
+// Everything that meta servers keep is between these.
+var keepFrom, keepTo = []byte{'a'}, []byte{'z'}
+
+func (k keep) load(each func(key, value []byte) error) error {
+	iter, err := k.store.Iterate(keepFrom, keepTo)
+	if err != nil {
+		return err
+	}
+	for ok := iter.First(); ok && err == nil; ok = iter.Next() {
+		err = each(iter.Key(), iter.Value())
+	}
+	return errors.Join(err, iter.Error(), iter.Close())
+}
+
+func (k keep) save(values map[string][]byte) error {
+	b := k.store.NewBatch()
+	for key, value := range values {
+		if err := b.Set([]byte(key), value, nil); err != nil {
+			return errors.Join(err, b.Close())
+		}
+	}
+	return k.store.Apply(b)
+}
+
+// pageBytes is about how much of the store a meta server in another process is handed at once.
+const pageBytes = 1 << 20
+
+// page is a part of what is kept: the values of keys after a key.
+type page struct {
+	Keys, Values [][]byte
+	More         bool
+}
+
+func (k keep) page(after []byte) (p page, err error) {
+	from := keepFrom
+	if len(after) > 0 {
+		from = append(bytes.Clone(after), 0)
+	}
+	iter, err := k.store.Iterate(from, keepTo)
+	if err != nil {
+		return page{}, err
+	}
+	size := 0
+	for ok := iter.First(); ok; ok = iter.Next() {
+		if p.More = size >= pageBytes; p.More {
+			break
+		}
+		p.Keys, p.Values = append(p.Keys, bytes.Clone(iter.Key())), append(p.Values, bytes.Clone(iter.Value()))
+		size += len(iter.Key()) + len(iter.Value())
+	}
+	return p, errors.Join(iter.Error(), iter.Close())
+}
