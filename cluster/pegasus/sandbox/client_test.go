@@ -201,7 +201,7 @@ func run(t *testing.T, name, dir string) *cluster {
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	return runAs(t, sandbox.Config{Name: name, Dir: dir, Log: t.Logf})
+	return runAs(t, sandbox.Config{Name: name, Dir: dir})
 }
 
 // perNode has the servers of a cluster run in processes of their own.
@@ -220,7 +220,7 @@ func modes(t *testing.T, test func(t *testing.T, c *cluster)) {
 	for name, nodes := range map[string]*sandbox.NodeProcesses{"one process": nil, "per node": perNode(t)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, runAs(t, sandbox.Config{Name: "onebox", Dir: t.TempDir(), Log: t.Logf, Nodes: nodes}))
+			test(t, runAs(t, sandbox.Config{Name: "onebox", Dir: t.TempDir(), Nodes: nodes}))
 		})
 	}
 }
@@ -231,6 +231,13 @@ func (c *cluster) localLeader() *metaServer       { return c.leader().(*metaServ
 
 func runAs(t *testing.T, config sandbox.Config) *cluster {
 	t.Helper()
+	config.Log = func(format string, args ...any) {
+		text := fmt.Sprintf(format, args...)
+		t.Log(text)
+		if strings.Contains(text, "DATA RACE") || strings.Contains(text, "panic:") { // in a server's own process
+			t.Error("a server has a fault")
+		}
+	}
 	c, network := runOn(t, config)
 	t.Cleanup(func() {
 		if err := errors.Join(c.Close(), network.Close()); err != nil {

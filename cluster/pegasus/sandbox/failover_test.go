@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,8 +24,16 @@ func (u *user) kill(endpoint string) {
 
 func (u *user) start(endpoint string) {
 	u.t.Helper()
-	if err := u.c.Start(u.t.Context(), endpoint); err != nil {
-		u.t.Fatal(err)
+	u.do(listenAgain(func() error { return u.c.Start(u.t.Context(), endpoint) }))
+}
+
+// listenAgain starts what listens where something listened a moment ago. A process that another test is just starting
+// may still have that socket, until it is the program it shall be.
+func listenAgain(start func() error) error {
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if err := start(); !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(end) {
+			return err
+		}
 	}
 }
 

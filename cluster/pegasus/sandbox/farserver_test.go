@@ -5,6 +5,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"os/exec"
 	"reflect"
 	"slices"
 	"strings"
@@ -21,7 +22,7 @@ import (
 // runPerNode starts a onebox whose servers have processes of their own.
 func runPerNode(t *testing.T, dir string) *cluster {
 	t.Helper()
-	return runAs(t, sandbox.Config{Name: "onebox", Dir: dir, Log: t.Logf, Nodes: perNode(t)})
+	return runAs(t, sandbox.Config{Name: "onebox", Dir: dir, Nodes: perNode(t)})
 }
 
 func (u *user) status(endpoint string) sandbox.NodeStatus {
@@ -39,6 +40,12 @@ func (u *user) signal(endpoint string, s syscall.Signal) int {
 	u.t.Helper()
 	pid := u.status(endpoint).PID
 	u.do(syscall.Kill(pid, s))
+	if s == syscall.SIGSTOP { // takes a moment, in which it may still answer
+		u.eventually("the process is stopped", func() bool {
+			state, _ := exec.Command("ps", "-o", "stat=", "-p", fmt.Sprint(pid)).Output()
+			return strings.HasPrefix(strings.TrimSpace(string(state)), "T")
+		})
+	}
 	return pid
 }
 
