@@ -30,7 +30,7 @@ func serves(args []string) bool {
 		return true
 	}
 	switch args[0] {
-	case "list", "kill", "start":
+	case "list", "kill", "start", "stop", "pause", "slow", "partition", "heal", "lose", "fill", "throttle", "break":
 		return false
 	}
 	return true

@@ -77,7 +77,7 @@ func (m *metaServer) counters(chosen func(name string) bool) []counter {
 	return slices.DeleteFunc(list, func(c counter) bool { return !chosen(c.Name) })
 }
 
-// processMegabytes is what the process has from the system; all servers of a sandbox are in one.
+// processMegabytes is what the process has from the system; servers that have no process of their own are all in one.
 func processMegabytes() float64 {
 	sample := []metrics.Sample{{Name: "/memory/classes/total:bytes"}}
 	metrics.Read(sample)
