@@ -149,6 +149,7 @@ func (c *cluster) elect() error {
 		boss, err := p.lead(running)
 		if err != nil {
 			errs = append(errs, errors.Join(errors.New("elect a meta server"), err))
+			c.owes.Store(true)
 			continue
 		}
 		c.mu.Lock()

@@ -154,20 +154,44 @@ func (m *farMeta) reign() leader {
 // lead counts even when no answer comes: the server may take the lead later, and must not.
 func (m *farMeta) lead(running map[nodeID]bool) (leader, error) {
 	l := &farLeader{farServer: m.farServer, farMetaLink: farMetaLink{m.farServer}}
-	m.mu.Lock()
-	m.leader = l
-	m.mu.Unlock()
-	if _, err := callLead.Do(m.conn, tellWithin, askLead{m.c.nextReign(), running, m.c.metaAts}); err != nil {
-		return nil, fmt.Errorf("%s: %w", m.endpoint, err)
+	m.set(l)
+	answered := make(chan error, 1)
+	asked := callLead.Start(m.conn, askLead{m.c.nextReign(), running, m.c.metaAts})
+	go func() {
+		_, err := asked.Wait(beginWithin)
+		answered <- unanswered(err)
+	}()
+	for {
+		select {
+		case err := <-answered:
+			switch {
+			case err == nil:
+				return l, nil
+			case !errors.Is(err, errUnsure):
+				m.set(nil)
+			default:
+				l.deposed.Store(true)
+			}
+			return nil, fmt.Errorf("%s: %w", m.endpoint, err)
+		case <-time.After(watchPeriod):
+			if missing(m.missed.Load()) {
+				return nil, fmt.Errorf("%s: %w", m.endpoint, errSilent)
+			}
+		}
 	}
-	return l, nil
+}
+
+func (m *farMeta) set(l *farLeader) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.leader = l
 }
 
 // farLeader is a meta server in a process of its own that leads.
 type farLeader struct {
 	*farServer
 	farMetaLink
-	deposed atomic.Bool // it was not told something that it must know
+	deposed atomic.Bool // it was not told something that it must know, or told to lead and does not say whether it does
 }
 
 func (l *farLeader) at() string { return l.endpoint }

@@ -260,6 +260,49 @@ func TestLeaderProcessStopped(t *testing.T) {
 	}
 }
 
+// What happens while the leader is stopped it is never told; who leads after it knows all the same.
+func TestStoppedLeaderMissesADeath(t *testing.T) {
+	t.Parallel()
+	c := runPerNode(t, t.TempDir())
+	u := newUser(t, c)
+	old := c.metaAts[0]
+	pid := u.signal(old, syscall.SIGSTOP)
+	u.kill(c.nodeAt[0])
+	u.metas = c.metaAts[1]
+	u.eventually("the death is known", func() bool {
+		dead := ask(u, &wire.ListNodes, wire.ListNodesRequest{Status: wire.NodeUnalive}).Nodes
+		return len(dead) == 1 && dead[0].Node.String() == c.nodeAt[0]
+	})
+	u.start(old)
+	if n := u.status(old); n.State != sandbox.Alive || n.PID == pid {
+		t.Errorf("the old leader is %+v", n)
+	}
+	u.start(c.nodeAt[0])
+	u.whole("demo")
+	u.same("demo")
+}
+
+// A leader that did not take note of something begins anew, and leads again or another one does.
+func TestLeaderThatTakesNoNote(t *testing.T) {
+	t.Parallel()
+	c := runPerNode(t, t.TempDir())
+	u := newUser(t, c)
+	old := c.metaAts[0]
+	pid := u.status(old).PID
+	c.leader().(*farLeader).deposed.Store(true)
+	c.owes.Store(true)
+	u.eventually("it began anew", func() bool {
+		n := u.status(old)
+		return n.State == sandbox.Alive && n.PID != pid
+	})
+	u.create("extra", 2, nil)
+	at := u.leader("")
+	u.kill(at)
+	u.leader(at)
+	u.whole("extra")
+	u.same("extra")
+}
+
 // What a server was told that is paused, slow or throttled it is told again when it is started anew.
 func TestFaultsOutliveProcesses(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,8 @@ package sandbox
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -191,18 +193,22 @@ func (c *cluster) hear(f *farServer) error {
 	return c.reinstate(context.Background(), f.endpoint, meta)
 }
 
-// depose has a leader begin anew that was not told something it must know.
+// depose has meta servers begin anew that must not lead. Those that are silent do when they are heard again.
 func (c *cluster) depose() error {
-	boss, ok := c.leader().(*farLeader)
-	if !ok || !boss.deposed.Load() || boss.deaf.Load() {
-		return nil
+	c.mu.Lock()
+	metas := slices.Clone(c.metas)
+	c.mu.Unlock()
+	var errs []error
+	for i, p := range metas {
+		if p == nil {
+			continue
+		}
+		if l, ok := p.reign().(*farLeader); ok && l.deposed.Load() && !l.deaf.Load() {
+			c.log("%s %s did not answer and begins anew", l.role, l.endpoint)
+			errs = append(errs, c.restart(context.Background(), l.endpoint, i))
+		}
 	}
-	c.log("%s %s did not answer and loses the lead", boss.role, boss.endpoint)
-	meta, _, err := c.find(boss.endpoint)
-	if err != nil {
-		return err
-	}
-	return c.restart(context.Background(), boss.endpoint, meta)
+	return errors.Join(errs...)
 }
 
 // wake has a server go on whose process somebody has stopped, and waits for its beacon.
