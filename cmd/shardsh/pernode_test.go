@@ -259,16 +259,19 @@ func TestKilledProcesses(t *testing.T) {
 	}
 	noneLeft(t, all)
 
-	s = serve(t, dir, flags...)
-	rows := s.rows()
-	for name, w := range writers {
-		for sort := range w.acked {
-			if got := rows[name][sort]; got != "value"+sort {
-				t.Fatalf("row %s %s of %d acknowledged is %q", name, sort, len(w.acked), got)
+	t.Logf("%d and %d rows were acknowledged", len(writers["w1"].acked), len(writers["w2"].acked))
+	for _, flags := range [][]string{flags, flags, flags[1:]} { // at last all nodes in one process
+		s = serve(t, dir, flags...)
+		rows := s.rows()
+		for name, w := range writers {
+			for sort := range w.acked {
+				if got := rows[name][sort]; got != "value"+sort {
+					t.Fatalf("row %s %s of %d acknowledged is %q", name, sort, len(w.acked), got)
+				}
 			}
 		}
+		s.kill() // and at once the next one: it waits for what is left of this
 	}
-	t.Logf("%d and %d rows were acknowledged", len(writers["w1"].acked), len(writers["w2"].acked))
 }
 
 func noneLeft(t *testing.T, pids []int) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,10 +44,11 @@ type cluster struct {
 	closing chan struct{}
 	tasks   sync.WaitGroup // elections that are due, the watch
 
-	spawn    *sandbox.NodeProcesses // nil: all servers are in this process
-	token    link.Token             // of servers in processes of their own
-	mourners sync.WaitGroup         // for each of these
-	owes     atomic.Bool            // some server was not told what it should know
+	spawn     *sandbox.NodeProcesses // nil: all servers are in this process
+	token     link.Token             // of servers in processes of their own
+	mourners  sync.WaitGroup         // for each of these
+	owes      atomic.Bool            // some server was not told what it should know
+	attending atomic.Bool            // attend is at work, or about to be
 
 	steer   sync.Mutex // one change of what runs at a time
 	closed  bool
@@ -153,6 +155,9 @@ func (c *cluster) lead() (err error) {
 }
 
 func (c *cluster) startServers(ctx context.Context) error {
+	if err := c.outlive(); err != nil {
+		return err
+	}
 	var started sync.WaitGroup
 	errs := make([]error, len(c.nodes)+len(c.metas))
 	for i := range c.nodes {
@@ -163,6 +168,26 @@ func (c *cluster) startServers(ctx context.Context) error {
 	}
 	started.Wait()
 	return errors.Join(errs...)
+}
+
+// outlive waits for the end of processes that servers of this cluster had a moment ago, when the process that served it
+// was killed: they still have ports and stores. Servers with processes of their own wait for themselves.
+func (c *cluster) outlive() error {
+	if c.spawn != nil {
+		return nil
+	}
+	files, err := os.ReadDir(c.dir)
+	for _, f := range files {
+		if filepath.Ext(f.Name()) != lockEnd {
+			continue
+		}
+		lock, held := sandbox.HoldNode(filepath.Join(c.dir, f.Name()))
+		if held == nil {
+			held = lock.Close()
+		}
+		err = errors.Join(err, held)
+	}
+	return err
 }
 
 // settleTime bounds the wait for primaries at a start.

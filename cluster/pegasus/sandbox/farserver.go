@@ -91,7 +91,7 @@ func (f *farServer) drain() {
 
 // tell has the server take note of something. The cluster tries again later when it does not.
 func tell[Q any](f *farServer, call *link.Call[*nodeProcess, Q, link.None], q Q) error {
-	if f.deaf.Load() {
+	if f.silent() {
 		return errSilent
 	}
 	_, err := call.Do(f.conn, tellWithin, q)
@@ -100,6 +100,9 @@ func tell[Q any](f *farServer, call *link.Call[*nodeProcess, Q, link.None], q Q)
 	}
 	return err
 }
+
+// silent says that no beacon came for long, whether the cluster has acted on it or not.
+func (f *farServer) silent() bool { return f.deaf.Load() || missing(f.missed.Load()) }
 
 // farReplica is a replica server in a process of its own.
 type farReplica struct {
@@ -110,9 +113,9 @@ type farReplica struct {
 
 func newFarReplica(f *farServer) *farReplica { return &farReplica{f, farNodeLink{f}, true} }
 
-// lose of a server that is deaf is true without its being told: its own lease has run out by then.
+// lose of a server that is silent is true without its being told: its own lease has run out by then.
 func (r *farReplica) lose() bool {
-	if r.quiet || tell(r.farServer, callLose, false) != nil && !r.deaf.Load() {
+	if r.quiet || tell(r.farServer, callLose, false) != nil && !r.silent() {
 		return false
 	}
 	r.quiet = true
@@ -174,7 +177,7 @@ func (m *farMeta) lead(running map[nodeID]bool) (leader, error) {
 			}
 			return nil, fmt.Errorf("%s: %w", m.endpoint, err)
 		case <-time.After(watchPeriod):
-			if missing(m.missed.Load()) {
+			if m.silent() {
 				return nil, fmt.Errorf("%s: %w", m.endpoint, errSilent)
 			}
 		}
@@ -207,7 +210,7 @@ func (l *farLeader) note(call *link.Call[*nodeProcess, nodeID, link.None], id no
 	}
 }
 
-func (l *farLeader) finishRound() { _, _ = callFinishRound.Do(l.conn, tellWithin, false) }
+func (l *farLeader) finishRound() { _ = tell(l.farServer, callFinishRound, false) }
 
 // retire is not waited for: what the leader still keeps is refused from now on.
 func (l *farLeader) retire() {

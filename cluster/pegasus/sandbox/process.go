@@ -87,6 +87,9 @@ func (n *nodeProcess) metaLink() (metaLink, error) {
 	return m, nil
 }
 
+// lockEnd ends the names of the locks that processes of servers hold.
+const lockEnd = ".lock"
+
 // identity is what a server is told first.
 type identity struct {
 	Cluster, Role, Address string
@@ -99,7 +102,7 @@ type identity struct {
 
 // begin starts the server and answers the address of its links.
 func (n *nodeProcess) begin(who identity) (string, error) {
-	lock, err := sandbox.HoldNode(who.Name + ".lock")
+	lock, err := sandbox.HoldNode(who.Name + lockEnd)
 	if err != nil {
 		return "", err
 	}

@@ -136,8 +136,11 @@ func (c *cluster) watch() {
 			missed := f.missed.Add(int64(step))
 			news = news || missing(missed) != f.deaf.Load()
 		}
-		if news {
-			c.attend()
+		if news && c.attending.CompareAndSwap(false, true) { // which waits while the cluster is steered; beacons are missed meanwhile
+			c.tasks.Go(func() {
+				defer c.attending.Store(false)
+				c.attend()
+			})
 		}
 	}
 }
