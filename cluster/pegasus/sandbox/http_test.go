@@ -386,7 +386,7 @@ func TestHTTPEndsWithTheServer(t *testing.T) {
 	fmt.Fprintf(conn, "GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
 	u := newUser(t, c)
 	u.eventually("the request arrives", func() bool {
-		port := c.servers()[1].port
+		port := c.local(1).port
 		port.mu.Lock()
 		defer port.mu.Unlock()
 		browsing := 0

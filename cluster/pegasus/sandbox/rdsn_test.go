@@ -246,7 +246,7 @@ func TestRDSNForwarding(t *testing.T) {
 	if err := c.Kill(t.Context(), c.metaAt); err != nil {
 		t.Fatal(err)
 	}
-	newUser(t, c).eventually("the other one leads", func() bool { return c.leader() != nil && c.leader().address == other })
+	newUser(t, c).eventually("the other one leads", func() bool { return c.leaderAt() == other })
 	dialRDSN(t, other).expect(ask, other, "ERR_OK", false, notFound)
 }
 

@@ -306,10 +306,10 @@ func TestReturnedServersAreInformed(t *testing.T) {
 		t.Fatal(a)
 	}
 	u.start(c.nodeAt[0])
-	s := c.servers()[0]
+	s := c.local(0)
 	u.eventually("it knows", func() bool { return s.app(id).Status == wire.AppDropped && s.replica(wire.GPID{App: id}) == nil })
 	u.restart(c.nodeAt[0])
-	s = c.servers()[0]
+	s = c.local(0)
 	if s.app(id).Status != wire.AppDropped || s.replica(wire.GPID{App: id}) != nil {
 		t.Errorf("after a restart: %+v", s.app(id))
 	}

@@ -243,9 +243,9 @@ func TestSplitParts(t *testing.T) {
 	u.parts(config, rows, rows)
 	check(u)
 	u.same("demo")
-	for id, s := range u.c.nodes {
+	for id := range u.c.nodes {
 		count := int64(0)
-		for _, r := range s.all() {
+		for _, r := range u.c.local(nodeID(id)).all() {
 			if r.pid.App == config.AppID {
 				count += r.countKeys()
 			}
@@ -373,13 +373,13 @@ func TestSplitStopsInTheMiddle(t *testing.T) {
 		t.Fatal(code)
 	}
 	u.eventually("it is canceled", func() bool { return u.config("demo").Partitions == 4 })
-	for id, s := range c.nodes {
+	for id := range c.nodes {
 		a, err := try(u, c.nodeAt[id], &wire.QueryReplicaInfo, wire.GPID{}, wire.QueryNodeRequest{})
 		if err != nil || slices.ContainsFunc(a.Replicas, func(r wire.ReplicaInfo) bool { return r.PID.App == 2 && r.PID.Partition >= 4 }) {
 			t.Errorf("node %d holds %+v, %v", id, a.Replicas, err)
 		}
 		for child := range int32(4) {
-			if at, has := s.stored(wire.GPID{App: 2, Partition: 4 + child}); has {
+			if at, has := c.local(nodeID(id)).stored(wire.GPID{App: 2, Partition: 4 + child}); has {
 				t.Errorf("node %d keeps a child at %v", id, at)
 			}
 		}
@@ -420,9 +420,9 @@ func TestSplitClientsWait(t *testing.T) {
 	u.startSplit("demo", 8)
 	u.eventually("children are being made", func() bool { return u.children(0) > 0 })
 	config := u.config("demo")
-	boss := c.leader()
+	boss := c.localLeader()
 	boss.mu.Lock() // the meta server answers nobody
-	n := c.nodes[0]
+	n := c.local(0)
 	var p wire.Partition
 	u.eventually("a partition is about to be registered", func() bool {
 		for _, p = range config.Configs {
