@@ -1,8 +1,11 @@
 package sandbox
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -10,6 +13,7 @@ import (
 	"time"
 
 	"shardsh/cluster/pegasus/wire"
+	"shardsh/cluster/sandbox"
 )
 
 // What only happens when a server dies between two steps, or an answer never comes: here it is made to happen.
@@ -249,4 +253,63 @@ func TestLapsedLease(t *testing.T) {
 		t.Error("its replicas may not serve")
 	}
 	u.whole("demo")
+}
+
+// A round of curing that is left out is, wherever the leading meta server runs.
+func TestUncured(t *testing.T) { modes(t, testUncured) }
+
+func testUncured(t *testing.T, c *cluster) {
+	u := newUser(t, c)
+	u.whole("demo")
+	before := u.config("demo").Configs
+	armed := func() int {
+		points := c.Points()
+		return points[slices.IndexFunc(points, func(p sandbox.Point) bool { return p.Name == pointUncured })].Armed
+	}
+	u.do(c.Break(t.Context(), pointUncured, 1<<30))
+	u.kill(c.nodeAt[0])
+	u.eventually("it is known to be dead", func() bool {
+		return len(ask(u, &wire.ListNodes, wire.ListNodesRequest{Status: wire.NodeUnalive}).Nodes) == 1
+	})
+	n := armed()
+	u.eventually("rounds are left out", func() bool { return armed() <= n-3 })
+	if after := u.config("demo").Configs; !reflect.DeepEqual(after, before) {
+		t.Errorf("%+v became %+v", before, after)
+	}
+	u.do(c.Break(t.Context(), pointUncured, 0))
+	u.eventually("all partitions have other primaries", func() bool {
+		return !slices.ContainsFunc(u.config("demo").Configs, func(p wire.Partition) bool {
+			return !p.Primary.Valid() || p.Primary.String() == c.nodeAt[0]
+		})
+	})
+}
+
+// What is still under way to a child that was discarded does not get into the next one.
+func TestLateRowsOfAChild(t *testing.T) {
+	t.Parallel()
+	c := run(t, "onebox", "")
+	u := newUser(t, c)
+	u.whole("demo")
+	s, parent, child := c.local(0), wire.GPID{App: 2}, wire.GPID{App: 2, Partition: 4}
+	first, err := s.spawn(parent, child, 100)
+	u.do(err)
+	rows := s.store.NewBatch()
+	u.do(rows.Set(append(rowPrefix(child), "late"...), []byte("row"), nil))
+	repr := bytes.Clone(rows.Repr())
+	u.do(rows.Close())
+	u.do(s.learnRows(child, 100, first, bytes.Clone(repr)))
+	u.do(s.discard(child, 100))
+	second, err := s.spawn(parent, child, 100)
+	u.do(err)
+	if err := s.learnRows(child, 100, first, repr); !errors.Is(err, errStale) {
+		t.Errorf("late rows: %v", err)
+	}
+	if err := s.learnEnd(child, 100, first, point{1, 1}); !errors.Is(err, errStale) {
+		t.Errorf("a late end: %v", err)
+	}
+	if keys := s.replica(child).countKeys(); keys != 0 {
+		t.Errorf("%d rows are there", keys)
+	}
+	u.do(s.learnEnd(child, 100, second, point{1, 1}))
+	u.do(s.discard(child, 100))
 }

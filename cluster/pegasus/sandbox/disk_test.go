@@ -188,9 +188,9 @@ func TestDiskMigrationOfWhatLeadsByThen(t *testing.T) {
 }
 
 // Full disks take no writes and no new replicas; reads go on.
-func TestFullDisks(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestFullDisks(t *testing.T) { modes(t, testFullDisks) }
+
+func testFullDisks(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	u.whole("demo")
 	config := u.config("demo")

@@ -106,11 +106,15 @@ func (u *user) storeOf(id nodeID) *engine.Store {
 	return s
 }
 
-// same checks that all replicas of a table hold the same rows at the same point. Servers in processes of their own are
+// same checks that all replicas of tables hold the same rows at the same point. Servers in processes of their own are
 // ended for that.
-func (u *user) same(table string) {
+func (u *user) same(tables ...string) {
 	u.t.Helper()
-	for _, p := range u.healthy(table).Configs {
+	var configs []wire.Partition
+	for _, table := range tables {
+		configs = append(configs, u.healthy(table).Configs...)
+	}
+	for _, p := range configs {
 		var first report
 		for i, id := range []nodeID{0, 1, 2} {
 			n, err := u.c.node(id)

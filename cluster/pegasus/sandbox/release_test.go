@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -113,10 +114,11 @@ func configOf(id int, primary string, hosts bool) []byte {
 
 // What a release adds to the answers is there, byte for byte, and nothing of it before.
 func TestReleasesOnTheWire(t *testing.T) {
-	for _, compat := range []string{"", "2.5", "2.6"} {
-		t.Run("compat "+compat, func(t *testing.T) {
-			later := compat == "2.6"
-			c := runRelease(t, "onebox2", compat)
+	for _, config := range []sandbox.Config{{}, {Compat: "2.5"}, {Compat: "2.6"}, {Compat: "2.6", Nodes: perNode(t)}} {
+		t.Run(fmt.Sprintf("compat %s, per node %v", config.Compat, config.Nodes != nil), func(t *testing.T) {
+			later := config.Compat == "2.6"
+			config.Name, config.Dir = "onebox2", t.TempDir()
+			c := runAs(t, config)
 			u := newUser(t, c)
 			if a := ask(u, &wire.CreateApp, wire.CreateAppRequest{AppName: "one", Options: wire.CreateAppOptions{
 				Partitions: 1, Replicas: 1, AppType: appType, Stateful: true, AtomicIdempotent: new(true),

@@ -17,8 +17,8 @@ func TestFarZookeeper(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close()
-	c := &cluster{store: store}
+	c := &cluster{store: store, dir: t.TempDir(), log: t.Logf}
+	defer func() { c.store.Close() }()
 	f := &farServer{c: c}
 	here, there := net.Pipe()
 	serves := link.Open(here, link.Serve(func() (*farServer, error) { return f, nil }, clusterCalls...), linkErrors)
@@ -75,5 +75,24 @@ func TestFarZookeeper(t *testing.T) {
 	}
 	if got, err := store.Read([]byte("a")); string(got) != "new" || err != nil {
 		t.Errorf("kept is %q, %v", got, err)
+	}
+	if err := c.loseMetadata(); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.save(map[string][]byte{"a": []byte("late")}); !errors.Is(err, errDead) {
+		t.Errorf("the leader of before the loss keeps something: %v", err)
+	}
+	third := farZookeeper{asks, c.nextReign()}
+	err = third.load(func(key, _ []byte) error {
+		if !bytes.Equal(key, lostKey) {
+			return fmt.Errorf("%q is there", key)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if lost, err := (keep{c.store}).lost(); !lost || err != nil {
+		t.Errorf("it is not lost: %v", err)
 	}
 }
