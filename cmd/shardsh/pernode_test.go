@@ -257,6 +257,68 @@ func TestKilledProcesses(t *testing.T) {
 	}
 }
 
+// TestProcessesSplitFilledRecovered: on a process per node, and under a writer, a table is split while processes are
+// ended by kill -9, a disk is full for a while, and what the meta servers kept is lost and taken from the replica
+// servers. No acknowledged row is lost.
+func TestProcessesSplitFilledRecovered(t *testing.T) {
+	dir := t.TempDir()
+	s := serve(t, dir, "--process-per-node")
+	w := s.write("w")
+	defer func() {
+		w.stop.Store(true)
+		w.done.Wait()
+	}()
+	w.progress(t)
+	s.must("use demo\npartition_split start -p 8 --yes\n")
+	w.progress(t)
+
+	var replicas []string
+	for _, n := range s.nodes()[2:] {
+		replicas = append(replicas, n.Endpoint)
+	}
+	s.must("use demo\npartition_split start -p 16 --yes --no-wait\n")
+	leader := s.leader()
+	kill9(t, s.node(replicas[0]).PID)
+	kill9(t, s.node(leader).PID)
+	eventually(t, "another meta server leads", func() bool { return s.leader() != leader })
+	s.must("sandbox start " + leader + "\nsandbox start " + replicas[0] + "\n")
+	s.must(`wait --within 60s --until 'count == 48 and all(rows, .is_alive)' showtable demo` + "\n")
+	w.progress(t)
+
+	s.must("sandbox fill " + replicas[1] + " 95\n")
+	eventually(t, "no row is written to a full disk", func() bool {
+		_, err := s.shell("use demo\nset full row value\n")
+		return err != nil && strings.Contains(err.Error(), "ERR_DISK_INSUFFICIENT")
+	})
+	s.must("sandbox fill " + replicas[1] + " 0\n")
+	eventually(t, "rows are written again", func() bool {
+		_, err := s.shell("use demo\nset full row value\n")
+		return err == nil
+	})
+	w.progress(t)
+
+	leader = s.leader()
+	s.must("sandbox lose " + leader + " --yes=" + leader + "\nsandbox start " + leader + "\n")
+	s.must("recover -s " + strings.Join(replicas, ",") + " --yes=onebox\n")
+	s.must(`wait --within 60s --until 'count == 48 and all(rows, .is_alive)' showtable demo` + "\n")
+	w.progress(t)
+	w.stop.Store(true)
+	w.done.Wait()
+	t.Logf("%d rows were acknowledged", len(w.acked))
+	for _, again := range []bool{false, true} {
+		if again { // what was recovered is kept
+			s.kill()
+			s = serve(t, dir, "--process-per-node")
+		}
+		rows := s.rows()
+		for sort := range w.acked {
+			if got := rows["w"][sort]; got != "value"+sort {
+				t.Fatalf("row %s of %d acknowledged is %q", sort, len(w.acked), got)
+			}
+		}
+	}
+}
+
 func noneLeft(t *testing.T, pids []int) {
 	t.Helper()
 	for _, pid := range pids {
