@@ -18,11 +18,13 @@ func sandboxStopWord(s *Shell) spec.Command {
 }
 
 func sandboxPauseWord(s *Shell) spec.Command {
-	return s.sandboxNodeWord("pause", "pause a node of a sandbox: connections stay, nothing is answered", "start", sandbox.Paused,
+	w := s.sandboxNodeWord("pause", "pause a node of a sandbox: connections stay, nothing is answered", "start", sandbox.Paused,
 		func(ctx context.Context, c *sandbox.Client, node string) error {
 			_, err := c.Pause(ctx, node)
 			return err
 		})
+	w.Long += " A node with a process of its own that is stopped (kill -STOP) is paused, too, once it has been silent for 3 s; sandbox start lets it go on."
+	return w
 }
 
 func sandboxLoseWord(s *Shell) spec.Command {

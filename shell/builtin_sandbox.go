@@ -37,8 +37,10 @@ func (s *Shell) control(ctx context.Context, name string) (*sandbox.Client, func
 func sandboxListWord(s *Shell) spec.Command {
 	return spec.Command{
 		Name: "sandbox list", Topic: "sandbox", Offline: true,
-		Summary:  "list the nodes of the sandbox clusters that run",
-		Long:     "A sandbox cluster starts when it is first needed, and ends with the shell that started it.",
+		Summary: "list the nodes of the sandbox clusters that run",
+		Long: "A sandbox cluster starts when it is first needed, and ends with the shell that started it. pid is the process that a node runs in: " +
+			"one for all nodes, or one for each when process_per_node is set in config.ini, or the sandbox is served with --process-per-node. " +
+			"timers says what the store's timers (grace periods, leases) are divided by. That a node is silent means something after 3 s only, whatever the timers are.",
 		SeeAlso:  []string{"sandbox kill", "sandbox start"},
 		Examples: []spec.Example{{Line: "sandbox list", Setup: []string{"ls"}, Says: "nodes, addresses and states"}},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
@@ -63,11 +65,14 @@ func sandboxListWord(s *Shell) spec.Command {
 }
 
 func sandboxKillWord(s *Shell) spec.Command {
-	return s.sandboxNodeWord("kill", "kill a node of a sandbox, as kill -9 would", "start", sandbox.Dead,
+	w := s.sandboxNodeWord("kill", "kill a node of a sandbox, as kill -9 would", "start", sandbox.Dead,
 		func(ctx context.Context, c *sandbox.Client, node string) error {
 			_, err := c.Kill(ctx, node)
 			return err
 		})
+	w.Long += " A node with a process of its own gets SIGKILL; kill -9 of the process that sandbox list shows does the same. " +
+		"Where all nodes share one process, the node's connections are cut and what it had in memory is gone."
+	return w
 }
 
 func sandboxStartWord(s *Shell) spec.Command {

@@ -303,7 +303,10 @@ func newShell(p Program, f flags) (*Shell, error) {
 			return nil, err
 		}
 	}
-	s.sandbox = newLauncher(executable, dir, conf.Shell("sandbox_compat").Value)
+	s.sandbox = newLauncher(sandbox.LaunchOptions{
+		Executable: executable, StateDir: dir, Compat: conf.Shell("sandbox_compat").Value,
+		ProcessPerNode: conf.Shell("process_per_node").Bool(),
+	})
 	s.words = newVocabulary(append(Words(s), builtins(s)...))
 	s.live = newLiveValues(s)
 	s.tracing.Store(s.option("trace").Bool())

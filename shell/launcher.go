@@ -12,9 +12,7 @@ import (
 
 // launcher starts the sandbox process when the first of its clusters is wanted, and ends it with the shell.
 type launcher struct {
-	executable string // "" in a build without the sandbox
-	stateDir   string
-	compat     string // which releases the emulators speak like
+	options sandbox.LaunchOptions // without an executable in a build without the sandbox
 
 	once    sync.Once
 	started atomic.Bool
@@ -25,8 +23,8 @@ type launcher struct {
 	cancel  context.CancelFunc
 }
 
-func newLauncher(executable, stateDir, compat string) *launcher {
-	l := &launcher{executable: executable, stateDir: stateDir, compat: compat, ready: make(chan struct{})}
+func newLauncher(options sandbox.LaunchOptions) *launcher {
+	l := &launcher{options: options, ready: make(chan struct{})}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	return l
 }
@@ -37,13 +35,11 @@ func (l *launcher) start() {
 		l.started.Store(true)
 		go func() {
 			defer close(l.ready)
-			if l.executable == "" {
+			if l.options.Executable == "" {
 				l.err = spec.Errorf(spec.Unable, "this program was built without the sandbox")
 				return
 			}
-			l.client, l.err = sandbox.Launch(l.ctx, sandbox.LaunchOptions{
-				Executable: l.executable, StateDir: l.stateDir, Compat: l.compat,
-			})
+			l.client, l.err = sandbox.Launch(l.ctx, l.options)
 		}()
 	})
 }

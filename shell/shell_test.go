@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"shardsh/cluster/sandbox"
 	"shardsh/commands/spec"
 	"shardsh/shell/config"
 	"shardsh/shell/term"
@@ -36,7 +37,7 @@ func newBench(t *testing.T, words ...spec.Command) *bench {
 	s := &Shell{
 		conf: conf, session: newSession(), holds: &holds{dir: filepath.Join(dir, "holds")}, stdout: b.out,
 		mode: "script", history: newHistory(dir, 100), secrets: &secrets{},
-		sandbox: newLauncher("", dir, ""), version: "test",
+		sandbox: newLauncher(sandbox.LaunchOptions{StateDir: dir}), version: "test",
 	}
 	s.stderr, s.audit = &lockedWriter{w: b.err, hide: s.secrets.hide}, newAuditLog(dir, s.secrets.hide)
 	s.words = newVocabulary(append(words, builtins(s)...))

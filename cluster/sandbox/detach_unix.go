@@ -8,6 +8,6 @@ import (
 )
 
 // detach gives the child a session of its own, away from the terminal's signals.
-func detach(cmd *exec.Cmd) {
+func detach(cmd *exec.Cmd, _ bool) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 }

@@ -27,6 +27,8 @@ type LaunchOptions struct {
 	DataDir  string // as ServeConfig.DataDir
 	Net      string // as ServeConfig.Net
 	Compat   string // as ParseCompat reads it
+	// ProcessPerNode is as ServeConfig.ProcessPerNode.
+	ProcessPerNode bool
 	// Env is added to this process's own environment.
 	Env []string
 }
@@ -51,6 +53,9 @@ func Launch(ctx context.Context, options LaunchOptions) (*Client, error) {
 	}
 	if options.Compat != "" {
 		args = append(args, "--compat", options.Compat)
+	}
+	if options.ProcessPerNode {
+		args = append(args, "--process-per-node")
 	}
 	ch, err := startChild(exec.Command(options.Executable, args...), options.Env, tidy)
 	if err != nil {
@@ -126,7 +131,7 @@ func startChild(cmd *exec.Cmd, env []string, tidy func() error) (*child, error) 
 	c := &child{cmd: cmd, tidy: tidy, ready: make(chan struct{}), dead: make(chan struct{})}
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = &c.stderr
-	detach(cmd)
+	detach(cmd, false)
 	var err error
 	if c.stdin, err = cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -135,31 +140,38 @@ func startChild(cmd *exec.Cmd, env []string, tidy func() error) (*child, error) 
 	if err != nil {
 		return nil, err
 	}
-	started := make(chan error)
-	go c.attend(stdout, started)
-	if err := <-started; err != nil {
+	if err := c.begin(func() { c.listen(stdout) }); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// attend starts the child, reads what it says and waits for its end. The signal at the death of the parent is sent
-// at the death of the thread that started the child, so that thread is kept for this.
-func (c *child) attend(stdout io.Reader, started chan<- error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	err := c.cmd.Start()
-	started <- err
-	if err != nil {
-		return
-	}
+// begin starts the child and sees to it until its end, which comes after listen has returned. The signal at the death
+// of the parent is sent at the death of the thread that started the child, so that thread is kept for this.
+func (c *child) begin(listen func()) error {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := c.cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
+		listen()
+		c.exit = c.cmd.Wait()
+		close(c.dead)
+	}()
+	return <-started
+}
+
+// listen reads what a sandbox says.
+func (c *child) listen(stdout io.Reader) {
 	said := bufio.NewReader(stdout)
 	if line, err := said.ReadString('\n'); err == nil && strings.TrimSpace(line) == TiedReady {
 		close(c.ready)
 	}
 	_, _ = io.Copy(io.Discard, said)
-	c.exit = c.cmd.Wait()
-	close(c.dead)
 }
 
 // grace is how long a sandbox may take to stop after it was asked to.

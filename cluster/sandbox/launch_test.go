@@ -26,6 +26,7 @@ const (
 	roleSandbox  = "sandbox" // serves fakes, tied
 	roleDies     = "dies"    // says why and exits
 	roleShell    = "shell"   // launches a sandbox and waits to be killed
+	roleNode     = "node"    // runs a node of echoKind
 )
 
 func TestMain(m *testing.M) {
@@ -37,6 +38,12 @@ func TestMain(m *testing.M) {
 		os.Exit(3)
 	case roleShell:
 		os.Exit(shellForEver())
+	case roleNode:
+		if err := RunNode(context.Background(), []Kind{echoKind()}, os.Args[2:], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
@@ -117,7 +124,10 @@ func TestLaunchOfWhatDies(t *testing.T) {
 		options LaunchOptions
 		says    string
 	}{
-		"exits":         {launching(roleDies, ""), "exit status 3: the disk is made of cheese"},
+		"exits": {launching(roleDies, ""), "exit status 3: the disk is made of cheese"},
+		"a process per node": { // the flag is passed on
+			LaunchOptions{Executable: os.Args[0], ProcessPerNode: true, Env: []string{roleVariable + "=" + roleSandbox}}, "--process-per-node]",
+		},
 		"is no program": {LaunchOptions{Executable: t.TempDir()}, "permission denied"},
 	} {
 		_, err := Launch(t.Context(), c.options)

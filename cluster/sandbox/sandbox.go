@@ -5,12 +5,16 @@
 //	shell ── Launch or Dial ──▶ Client ══ control socket ══▶ Serve ──▶ Kind.New ──▶ ClusterServer
 //	shell ── the store's driver ════════ the store's protocol, loopback ═══════════▶ its nodes
 //
+// All nodes of a sandbox are in the process that serves it, unless each shall have its own: that process starts those
+// then, and plays what the nodes of a store share (its ZooKeeper, the network between them); see process.go and link.
+//
 // Adding a system is a folder cluster/<system>/sandbox with a function that returns its Kind, and one line in
 // cmd/shardsh/sandbox.go.
 package sandbox
 
 import (
 	"context"
+	"io"
 	"slices"
 )
 
@@ -34,6 +38,9 @@ type Kind struct {
 	// New starts a cluster and returns once it answers. It may fail with an error that wraps syscall.EADDRINUSE, and
 	// must then have left Config.Dir as it was: it is called again with another network.
 	New func(ctx context.Context, config Config) (ClusterServer, error)
+	// RunNode runs one node in a process of its own, for Config.Nodes. link is how the cluster's process talks to it;
+	// RunNode returns when that one is gone. nil: all nodes of the system's clusters are in one process, always.
+	RunNode func(ctx context.Context, link io.ReadWriteCloser) error
 }
 
 // Config is what a cluster is started with.
@@ -45,6 +52,8 @@ type Config struct {
 	Log func(format string, args ...any)
 	// Compat is one of Kind.Compat, or "" for the default.
 	Compat string
+	// Nodes starts the processes of the nodes when each shall have its own; nil keeps them all in this one.
+	Nodes *NodeProcesses
 }
 
 // ClusterServer is a running cluster. Its methods may be called from any goroutine. What else may be done to it is in
@@ -71,7 +80,7 @@ type NodeStatus struct {
 	Role     string `json:"role"` // the store's own word: "meta-server"
 	Endpoint string `json:"endpoint"`
 	State    string `json:"state"`            // Alive, Paused or Dead
-	PID      int    `json:"pid"`              // 0 while dead
+	PID      int    `json:"pid"`              // of the process it runs in, its own or one with others; 0 while dead
 	Timers   int    `json:"timers"`           // what the store's timers are divided by
 	Faults   string `json:"faults,omitempty"` // what else is wrong with it: "slow 50ms, cut off 127.0.1.32:34801"
 }

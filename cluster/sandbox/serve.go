@@ -28,6 +28,11 @@ type ServeConfig struct {
 	Control string
 	// Net forces the network of the first of all clusters ("127.0.77"); the others get its neighbours.
 	Net string
+	// ProcessPerNode gives every node a process of its own, which a true kill -9 can end. A system that keeps all its
+	// nodes in one process says so in Log, and does.
+	ProcessPerNode bool
+	// Executable is the program for NodeProcesses; "" is this one.
+	Executable string
 	// Open names clusters to start at once; the others start when they are asked for.
 	Open []string
 	// Compat says which releases the emulators speak like.
@@ -299,13 +304,17 @@ func (s *server) start(ctx context.Context, kind Kind, cluster Cluster, place in
 	if err != nil {
 		return nil, nil, err
 	}
+	nodes, err := s.nodeProcesses(kind, cluster)
+	if err != nil {
+		return nil, nil, err
+	}
 	for first := 1; ; {
 		network, err := TakeNetwork(first, forced)
 		if err != nil {
 			return nil, nil, err
 		}
 		server, err := kind.New(ctx, Config{
-			Name: cluster.Name, Dir: dir, Net: network, Log: s.config.Log, Compat: s.config.Compat[kind.System],
+			Name: cluster.Name, Dir: dir, Net: network, Log: s.config.Log, Compat: s.config.Compat[kind.System], Nodes: nodes,
 		})
 		if err == nil {
 			return server, network, nil
@@ -315,6 +324,25 @@ func (s *server) start(ctx context.Context, kind Kind, cluster Cluster, place in
 			return nil, nil, err
 		}
 	}
+}
+
+// nodeProcesses is what starts the processes of a cluster's nodes, nil when they are in this one.
+func (s *server) nodeProcesses(kind Kind, cluster Cluster) (*NodeProcesses, error) {
+	if !s.config.ProcessPerNode {
+		return nil, nil
+	}
+	if kind.RunNode == nil {
+		s.config.Log("%s: a sandbox of %s keeps all its nodes in one process", cluster.Name, kind.System)
+		return nil, nil
+	}
+	program := s.config.Executable
+	if program == "" {
+		var err error
+		if program, err = os.Executable(); err != nil {
+			return nil, err
+		}
+	}
+	return &NodeProcesses{Executable: program, System: kind.System}, nil
 }
 
 // close stops everything and waits for it.

@@ -31,11 +31,12 @@ var layers = []struct {
 	{"cluster/systems", []string{"cluster", "cluster/*"}},
 	{"cluster/sandbox", []string{"commands/spec", "cluster"}},
 	{"cluster/sandbox/engine", []string{"commands/spec", "cluster", "cluster/sandbox"}},
+	{"cluster/sandbox/link", nil},
 	{"cluster/transfer", []string{"commands/spec", "cluster"}},
 	{"cluster/clustertest", []string{"commands/spec", "cluster"}},
 	{"cluster/SYSTEM", []string{"commands/spec", "cluster", "cluster/SYSTEM/*"}},
 	// An emulator shares the wire format with its driver, and nothing else.
-	{"cluster/SYSTEM/sandbox", []string{"commands/spec", "cluster/sandbox", "cluster/sandbox/engine", "cluster/SYSTEM/*"}},
+	{"cluster/SYSTEM/sandbox", []string{"commands/spec", "cluster/sandbox", "cluster/sandbox/*", "cluster/SYSTEM/*"}},
 	{"cluster/SYSTEM/*", []string{"commands/spec", "cluster", "cluster/SYSTEM/*"}},
 
 	{"storage", []string{"commands/spec"}},
@@ -44,7 +45,7 @@ var layers = []struct {
 
 // isEmulator tells the packages that are linked in one place only, whatever a line of the table says.
 func isEmulator(pkg string) bool {
-	return matches("cluster/*/sandbox", pkg, "") || pkg == "cluster/sandbox/engine"
+	return matches("cluster/*/sandbox", pkg, "") || matches("cluster/sandbox/*", pkg, "")
 }
 
 // Tests may reach further than what they test, but not up into the shell.

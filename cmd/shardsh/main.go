@@ -4,6 +4,7 @@ package main
 import (
 	"os"
 
+	"shardsh/cluster/sandbox"
 	"shardsh/shell"
 )
 
@@ -11,8 +12,11 @@ import (
 var version = "dev"
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "sandbox" && serves(os.Args[2:]) {
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == "sandbox" && serves(os.Args[2:]):
 		os.Exit(runSandbox(os.Args[2:], os.Stdout, os.Stderr))
+	case len(os.Args) > 1 && os.Args[1] == sandbox.NodeCommand:
+		os.Exit(runSandboxNode(os.Args[2:], os.Stderr))
 	}
 	os.Exit(shell.Main(shell.Program{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv,
@@ -26,7 +30,7 @@ func serves(args []string) bool {
 		return true
 	}
 	switch args[0] {
-	case "list", "kill", "start":
+	case "list", "kill", "start", "stop", "pause", "slow", "partition", "heal", "lose", "fill", "throttle", "break":
 		return false
 	}
 	return true

@@ -43,6 +43,7 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&config.Control, "control", "", "path of the control socket (default: in the data directory)")
 	flags.StringVar(&config.Net, "net", "", "first three numbers of the first cluster's addresses, such as 127.0.77 (default: the first free ones)")
 	compat := flags.StringSlice("compat", nil, "release of a store to speak like, the first of each by default: "+strings.Join(sandbox.Releases(config.Kinds), ", "))
+	flags.BoolVar(&config.ProcessPerNode, "process-per-node", false, "run every node in a process of its own, which kill -9 can end; a system that cannot says so")
 	tied := flags.Bool("tied", false, "end when standard input does")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
@@ -86,6 +87,11 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 		err = cause
 	}
 	return sandboxExit(err, stderr)
+}
+
+// runSandboxNode runs one node of a sandbox that gives each a process, for as long as that sandbox lives.
+func runSandboxNode(args []string, stderr io.Writer) int {
+	return sandboxExit(sandbox.RunNode(context.Background(), sandboxKinds(), args, os.Stdin, os.Stdout), stderr)
 }
 
 func sandboxExit(err error, stderr io.Writer) int {

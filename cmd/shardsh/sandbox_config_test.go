@@ -4,6 +4,8 @@ package main
 
 import (
 	"bytes"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -28,6 +30,28 @@ sandbox = /run/control.sock
 `
 	if text != want {
 		t.Errorf("the configuration is\n%s", text)
+	}
+}
+
+// The words of the shell that steer a sandbox serve none, nor do their names begin a list of clusters.
+func TestServes(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := regexp.MustCompile("`sandbox ([a-z]+)`").FindAllSubmatch(readme, -1)
+	if len(words) < 11 {
+		t.Fatalf("the README knows %d words", len(words))
+	}
+	for _, w := range words {
+		if serves([]string{string(w[1])}) {
+			t.Errorf("shardsh sandbox %s serves a cluster", w[1])
+		}
+	}
+	for _, args := range [][]string{nil, {"onebox"}, {"--process-per-node"}, {"--help"}} {
+		if !serves(args) {
+			t.Errorf("shardsh sandbox %q serves nothing", args)
+		}
 	}
 }
 

@@ -21,16 +21,17 @@ type served struct {
 	cmd    *exec.Cmd
 	config string
 	dir    string
+	errs   bytes.Buffer // what it wrote to standard error, once it has ended
 }
 
-// serve starts `shardsh sandbox --data-dir D onebox` and waits until it says that it is ready.
-func serve(t *testing.T, dir string) *served {
+// serve starts `shardsh sandbox FLAG… --data-dir D onebox` and waits until it says that it is ready.
+func serve(t *testing.T, dir string, flags ...string) *served {
 	t.Helper()
 	s := &served{t: t, dir: dir, config: filepath.Join(t.TempDir(), "config.ini")}
-	s.cmd = exec.Command(program, "sandbox", "--data-dir", filepath.Join(dir, "data"), "onebox")
+	args := append([]string{"sandbox"}, flags...)
+	s.cmd = exec.Command(program, append(args, "--data-dir", filepath.Join(dir, "data"), "onebox")...)
 	s.cmd.Env = append(os.Environ(), isolated(dir)...)
-	var errs bytes.Buffer
-	s.cmd.Stderr = &errs
+	s.cmd.Stderr = &s.errs
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +51,7 @@ func serve(t *testing.T, dir string) *served {
 			return s
 		}
 	}
-	t.Fatalf("the sandbox ended before it was ready: %s%s", text.String(), errs.String())
+	t.Fatalf("the sandbox ended before it was ready: %s%s", text.String(), s.errs.String())
 	return nil
 }
 

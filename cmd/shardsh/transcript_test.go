@@ -86,6 +86,9 @@ func isolated(dir string) []string {
 	}
 }
 
+// perNodeSetting is the environment's way to have the shell's own sandbox run a process per node.
+const perNodeSetting = "SHARDSH_PROCESS_PER_NODE"
+
 // cmdExits runs a program and demands its exit code: `exits 5 shardsh -e 'drop demo'`. `exits 0 stdin FILE shardsh …`
 // feeds it a file.
 func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
@@ -106,6 +109,9 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	cmd.Dir, cmd.Env = ts.Getenv("WORK"), []string{"PATH=" + ts.Getenv("PATH"), "TMPDIR=" + ts.Getenv("TMPDIR")}
 	cmd.Env = append(cmd.Env, isolated(ts.Getenv("WORK"))...)
+	if setting := ts.Getenv(perNodeSetting); setting != "" {
+		cmd.Env = append(cmd.Env, perNodeSetting+"="+setting)
+	}
 	if in != nil {
 		cmd.Stdin = in
 	}

@@ -54,6 +54,10 @@ var shellKeys = []Key{
 	{Name: "bytes", Kind: spec.ArgBool, Default: "false", Help: "write sizes as plain numbers of bytes"},
 	{Name: "escape_all", Kind: spec.ArgBool, Default: "false", Help: "write every byte of keys and values as \\xHH"},
 	{Name: "keep_going", Kind: spec.ArgBool, Default: "false", Help: "in a script: go on after a failure"},
+	{
+		Name: "process_per_node", Kind: spec.ArgBool, Default: "false",
+		Help: "run each node of the shell's own sandbox in a process of its own, which kill -9 can end",
+	},
 	{Name: "strict", Kind: spec.ArgBool, Default: "false", Help: "take warnings about this file as errors"},
 	{
 		Name: "sandbox_compat", mayBeEmpty: true,

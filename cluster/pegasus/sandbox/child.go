@@ -88,21 +88,22 @@ func (c *childCopy) fill(snapshot *engine.Snapshot, at point) error {
 	if err != nil {
 		return err
 	}
-	if err := node.spawn(p.r.pid, sp.child, sp.ballot); err != nil {
+	number, err := node.spawn(p.r.pid, sp.child, sp.ballot)
+	if err != nil {
 		return err
 	}
 	iter, err := engine.IterateSnapshot(snapshot, p.r.prefix, p.r.end)
 	if err != nil {
 		return err
 	}
-	err = c.copyRows(node, iter)
+	err = c.copyRows(node, number, iter)
 	if err = errors.Join(err, iter.Error(), iter.Close()); err != nil {
 		return err
 	}
-	return node.learnEnd(sp.child, sp.ballot, at)
+	return node.learnEnd(sp.child, sp.ballot, number, at)
 }
 
-func (c *childCopy) copyRows(node nodeLink, iter *engine.Iterator) error {
+func (c *childCopy) copyRows(node nodeLink, number int64, iter *engine.Iterator) error {
 	sp, p := c.sp, c.sp.p
 	prefix := rowPrefix(sp.child)
 	for ok := iter.First(); ok; {
@@ -117,7 +118,7 @@ func (c *childCopy) copyRows(node nodeLink, iter *engine.Iterator) error {
 		}
 		repr := bytes.Clone(b.Repr())
 		p.r.s.pace(len(repr), p.r.s.settings.sendRate)
-		if err := errors.Join(b.Close(), node.learnRows(sp.child, sp.ballot, repr)); err != nil {
+		if err := errors.Join(b.Close(), node.learnRows(sp.child, sp.ballot, number, repr)); err != nil {
 			return err
 		}
 	}
@@ -206,32 +207,37 @@ func (c *childCopy) failed() bool {
 	return c.over
 }
 
-// spawn makes the replica an empty child. It inherits when its parent was compacted.
-func (r *replica) spawn(ballot int64, compacted int64) error {
+// spawn makes the replica an empty child, and begins a copy. It inherits when its parent was compacted.
+func (r *replica) spawn(ballot, compacted int64) (copy int64, err error) {
+	r.copying.Lock()
+	defer r.copying.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case ballot < r.group.Ballot:
-		return errStale
+		return 0, errStale
 	case r.status != wire.ReplicaInactive && r.status != wire.ReplicaPartitionSplit || r.s.alone():
-		return errInactive
+		return 0, errInactive
 	}
 	b := r.s.store.NewBatch()
-	err := errors.Join(
+	err = errors.Join(
 		b.DeleteRange(r.prefix, r.end, nil), putState(b, r.stateKey, incomplete), putCompacted(b, r.pid, compacted))
 	if err != nil {
-		return errors.Join(err, b.Close())
+		return 0, errors.Join(err, b.Close())
 	}
 	if err := r.s.store.Apply(b); err != nil {
-		return err
+		return 0, err
 	}
 	r.at, r.group.Ballot, r.status = incomplete, ballot, wire.ReplicaPartitionSplit
 	r.setCompacted(compacted)
-	return nil
+	r.copy = r.s.copies.Add(1)
+	return r.copy, nil
 }
 
 // discard deletes the replica's rows; false when it is more than the child of a split.
 func (r *replica) discard(ballot int64) (bool, error) {
+	r.copying.Lock()
+	defer r.copying.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if ballot < r.group.Ballot || r.status != wire.ReplicaInactive && r.status != wire.ReplicaPartitionSplit {
@@ -246,10 +252,10 @@ func (r *replica) discard(ballot int64) (bool, error) {
 	return true, r.s.store.Apply(b)
 }
 
-func (s *replicaServer) spawn(parent, child wire.GPID, ballot int64) error {
+func (s *replicaServer) spawn(parent, child wire.GPID, ballot int64) (copy int64, err error) {
 	p, err := s.use(parent)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer s.leave()
 	s.mu.Lock()
@@ -257,7 +263,7 @@ func (s *replicaServer) spawn(parent, child wire.GPID, ballot int64) error {
 	if r == nil {
 		if err := s.disks.beside(parent, child); err != nil {
 			s.mu.Unlock()
-			return err
+			return 0, err
 		}
 		r = newReplica(s, child, s.left(child))
 		s.replicas[child] = r

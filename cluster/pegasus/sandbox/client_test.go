@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"reflect"
 	"strings"
 	"syscall"
@@ -218,7 +219,44 @@ func run(t *testing.T, name, dir string) *cluster {
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	c, network := runOn(t, sandbox.Config{Name: name, Dir: dir, Log: t.Logf})
+	return runAs(t, sandbox.Config{Name: name, Dir: dir})
+}
+
+// perNode has the servers of a cluster run in processes of their own.
+func perNode(t testing.TB) *sandbox.NodeProcesses {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &sandbox.NodeProcesses{Executable: program, System: Kind().System}
+}
+
+// modes runs a test on a onebox in this process, and on one whose servers have processes of their own.
+func modes(t *testing.T, test func(t *testing.T, c *cluster)) {
+	t.Parallel()
+	for name, nodes := range map[string]*sandbox.NodeProcesses{"one process": nil, "per node": perNode(t)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, runAs(t, sandbox.Config{Name: "onebox", Dir: t.TempDir(), Nodes: nodes}))
+		})
+	}
+}
+
+// local is a replica server of a cluster in this process, and localLeader its leading meta server.
+func (c *cluster) local(id nodeID) *replicaServer { return c.nodes[id].(*replicaServer) }
+func (c *cluster) localLeader() *metaServer       { return c.leader().(*metaServer) }
+
+func runAs(t *testing.T, config sandbox.Config) *cluster {
+	t.Helper()
+	config.Log = func(format string, args ...any) {
+		text := fmt.Sprintf(format, args...)
+		t.Log(text)
+		if strings.Contains(text, "DATA RACE") || strings.Contains(text, "panic:") { // in a server's own process
+			t.Error("a server has a fault")
+		}
+	}
+	c, network := runOn(t, config)
 	t.Cleanup(func() {
 		if err := errors.Join(c.Close(), network.Close()); err != nil {
 			t.Error(err)

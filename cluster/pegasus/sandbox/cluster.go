@@ -9,10 +9,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"shardsh/cluster/sandbox"
 	"shardsh/cluster/sandbox/engine"
+	"shardsh/cluster/sandbox/link"
 )
 
 // Where servers listen: the hosts on the cluster's network, and Pegasus's usual ports.
@@ -41,17 +43,26 @@ type cluster struct {
 	release release
 	store   *engine.Store
 	closing chan struct{}
-	tasks   sync.WaitGroup // elections that are due
+	tasks   sync.WaitGroup // elections that are due, the watch
+
+	spawn     *sandbox.NodeProcesses // nil: all servers are in this process
+	token     link.Token             // of servers in processes of their own
+	mourners  sync.WaitGroup         // for each of these
+	owes      atomic.Bool            // some server was not told what it should know
+	attending atomic.Bool            // attend is at work, or about to be
 
 	steer   sync.Mutex // one change of what runs at a time
 	closed  bool
 	term    int       // grows with everything that makes a due election void
 	session time.Time // when the session of the last leader ends
 
+	keeping sync.Mutex // held while something is kept for a meta server in a process of its own
+	reign   int64      // the lead that such a one has
+
 	mu    sync.Mutex
-	boss  *metaServer      // the leading one, paused or not; nil while there is none
-	metas []*metaProcess   // as metaAts; nil while dead
-	nodes []*replicaServer // by nodeID; nil while dead
+	boss  leader        // the leading one, paused or not; nil while there is none
+	metas []metaNode    // as metaAts; nil while dead
+	nodes []replicaNode // by nodeID; nil while dead
 
 	netMu sync.Mutex
 	cut   map[cable]bool
@@ -77,7 +88,8 @@ func start(ctx context.Context, config sandbox.Config) (sandbox.ClusterServer, e
 func startCluster(ctx context.Context, config sandbox.Config, replicas int) (*cluster, error) {
 	c := &cluster{
 		name: config.Name, dir: config.Dir, log: config.Log, gates: map[string]*gate{}, closing: make(chan struct{}),
-		metas: make([]*metaProcess, metaServers), nodes: make([]*replicaServer, replicas), cut: map[cable]bool{},
+		metas: make([]metaNode, metaServers), nodes: make([]replicaNode, replicas), cut: map[cable]bool{},
+		spawn: config.Nodes, token: link.NewToken(),
 	}
 	if c.log == nil {
 		c.log = func(string, ...any) {}
@@ -98,7 +110,7 @@ func startCluster(ctx context.Context, config sandbox.Config, replicas int) (*cl
 
 // place gives every server its address and its gate.
 func (c *cluster) place(network *sandbox.Network) error {
-	metas, nodes := newPoints("meta", (&metaServer{}).methods()), newPoints("node", (&replicaServer{}).methods())
+	metas, nodes := newPoints(metaRole), newPoints(replicaRole)
 	for i := range c.metas {
 		at, err := network.Address(metaHost+i, metaPort)
 		if err != nil {
@@ -119,31 +131,69 @@ func (c *cluster) place(network *sandbox.Network) error {
 	return nil
 }
 
-func (c *cluster) startAll(ctx context.Context) (err error) {
-	for i := range c.nodes {
-		if err := c.startNode(nodeID(i)); err != nil {
-			return err
-		}
-	}
-	for i := range c.metas {
-		if err := c.startProcess(i); err != nil {
-			return err
-		}
-	}
-	if c.store, err = openStore(filepath.Join(c.dir, "meta"), c.log); err != nil {
+func (c *cluster) startAll(ctx context.Context) error {
+	if err := c.startServers(ctx); err != nil {
 		return err
 	}
-	if err := c.elect(); err != nil {
+	if err := c.lead(); err != nil {
 		return err
 	}
-	c.touch()
-	if c.boss.underRecovery() {
-		return nil
+	if c.spawn != nil {
+		c.tasks.Go(c.watch)
 	}
 	if err := c.fill(ctx); err != nil {
 		return fmt.Errorf("make the first content: %w", err)
 	}
 	return nil
+}
+
+// lead opens the store and has a meta server lead.
+func (c *cluster) lead() (err error) {
+	c.steer.Lock()
+	defer c.steer.Unlock()
+	if c.store, err = openStore(filepath.Join(c.dir, "meta"), c.log); err != nil {
+		return err
+	}
+	if err = c.elect(); err == nil {
+		c.touch()
+	}
+	return err
+}
+
+func (c *cluster) startServers(ctx context.Context) error {
+	if err := c.outlive(); err != nil {
+		return err
+	}
+	var started sync.WaitGroup
+	errs := make([]error, len(c.nodes)+len(c.metas))
+	for i := range c.nodes {
+		started.Go(func() { errs[i] = c.startNode(ctx, nodeID(i)) })
+	}
+	for i := range c.metas {
+		started.Go(func() { errs[len(c.nodes)+i] = c.startMeta(ctx, i) })
+	}
+	started.Wait()
+	return errors.Join(errs...)
+}
+
+// outlive waits for the end of processes that servers of this cluster had a moment ago, when the process that served it
+// was killed: they still have ports and stores. Servers with processes of their own wait for themselves.
+func (c *cluster) outlive() error {
+	if c.spawn != nil {
+		return nil
+	}
+	files, err := os.ReadDir(c.dir)
+	for _, f := range files {
+		if filepath.Ext(f.Name()) != lockEnd {
+			continue
+		}
+		lock, held := sandbox.HoldNode(filepath.Join(c.dir, f.Name()))
+		if held == nil {
+			held = lock.Close()
+		}
+		err = errors.Join(err, held)
+	}
+	return err
 }
 
 // settleTime bounds the wait for primaries at a start.
@@ -154,26 +204,38 @@ const settleTime = 10 * time.Second
 func (c *cluster) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
-	for _, pid := range c.boss.partitions() {
-		if !c.boss.available(pid) {
-			continue
-		}
-		if _, _, err := c.primaryOf(ctx, pid); err != nil {
+	boss := c.leader()
+	if boss == nil {
+		return
+	}
+	for _, pid := range boss.usedPartitions() {
+		if _, err := c.primaryOf(ctx, pid); err != nil {
 			return
 		}
 	}
 }
 
-func (c *cluster) startNode(id nodeID) error {
+// startNode starts a replica server, in this process or in one of its own.
+func (c *cluster) startNode(ctx context.Context, id nodeID) error {
 	at := c.nodeAt[id]
-	s, err := startReplicaServer(id, at, c.nodeDir(id), view{c, at}, c.log)
-	if err != nil {
-		return err
+	var n replicaNode
+	if c.spawn != nil {
+		f, err := c.startFar(ctx, c.identity(replicaRole, filepath.Base(c.nodeDir(id)), at, id))
+		if err != nil {
+			return err
+		}
+		n = newFarReplica(f)
+	} else {
+		s, err := startReplicaServer(id, at, c.nodeDir(id), view{c, at}, c.log)
+		if err != nil {
+			return err
+		}
+		s.lose() // until touch finds out who hears it
+		n = s
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.lose() // until touch finds out who hears it
-	c.nodes[id] = s
+	c.nodes[id] = n
 	return nil
 }
 
@@ -181,17 +243,24 @@ func (c *cluster) nodeDir(id nodeID) string {
 	return filepath.Join(c.dir, fmt.Sprintf("replica%d", id+1))
 }
 
-func (c *cluster) servers() []*replicaServer {
+func (c *cluster) servers() []replicaNode {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.nodes)
 }
 
 // leader is the leading meta server, nil when there is none.
-func (c *cluster) leader() *metaServer {
+func (c *cluster) leader() leader {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.boss
+}
+
+func (c *cluster) leaderAt() string {
+	if boss := c.leader(); boss != nil {
+		return boss.at()
+	}
+	return ""
 }
 
 // node is a link to a server that runs, whoever can reach it.
@@ -222,32 +291,43 @@ func (c *cluster) Nodes() []sandbox.NodeStatus {
 	defer c.mu.Unlock()
 	var all []sandbox.NodeStatus
 	for i, p := range c.metas {
-		all = append(all, c.status(metaRole, c.metaAts[i], p != nil))
+		n := c.status(metaRole, c.metaAts[i])
+		if p != nil {
+			c.runsAs(&n, p)
+		}
+		all = append(all, n)
 	}
 	for i, s := range c.nodes {
-		all = append(all, c.status(replicaRole, c.nodeAt[i], s != nil))
+		n := c.status(replicaRole, c.nodeAt[i])
+		if s != nil {
+			c.runsAs(&n, s)
+		}
+		all = append(all, n)
 	}
 	return all
 }
 
-func (c *cluster) status(role, endpoint string, runs bool) sandbox.NodeStatus {
-	n := sandbox.NodeStatus{
+func (c *cluster) status(role, endpoint string) sandbox.NodeStatus {
+	return sandbox.NodeStatus{
 		Cluster: c.name, System: Kind().System, Role: role, Endpoint: endpoint, State: sandbox.Dead, Timers: timers,
 		Faults: c.faults(endpoint),
 	}
-	if runs {
-		n.State, n.PID = sandbox.Alive, os.Getpid()
-	}
-	if c.gate(endpoint).paused() {
+}
+
+func (c *cluster) runsAs(n *sandbox.NodeStatus, s server) {
+	n.State, n.PID = sandbox.Alive, s.pid()
+	if c.gate(n.Endpoint).paused() {
 		n.State = sandbox.Paused
 	}
-	return n
 }
 
 // faults says in words what was done to a server and holds.
 func (c *cluster) faults(endpoint string) string {
 	var all []string
 	g := c.gate(endpoint)
+	if g.deaf.Load() {
+		all = append(all, "sends no beacons")
+	}
 	if by := g.delay(); by > 0 {
 		all = append(all, "slow "+by.String())
 	}
@@ -280,6 +360,12 @@ func (c *cluster) Close() error {
 	}
 	close(c.closing)
 	c.tasks.Wait()
+	err := c.endAll()
+	c.mourners.Wait()
+	return err
+}
+
+func (c *cluster) endAll() error {
 	c.steer.Lock()
 	defer c.steer.Unlock()
 	var errs []error

@@ -75,9 +75,9 @@ func TestCompact(t *testing.T) {
 	check(u)
 	u.same("demo")
 	id := u.config("demo").AppID
-	for n, s := range c.nodes {
+	for n := range c.nodes {
 		var keys int64
-		for _, r := range s.all() {
+		for _, r := range c.local(nodeID(n)).all() {
 			if r.pid.App == id {
 				keys += r.countKeys()
 			}
@@ -146,10 +146,10 @@ func TestCompactByEnvs(t *testing.T) {
 	idle("none at a time")
 	set(envCompactLimit, "3")
 	u.compacted("demo")
-	finished := c.nodes[0].replica(wire.GPID{App: 2}).compact.at()
+	finished := c.local(0).replica(wire.GPID{App: 2}).compact.at()
 	set(envCompactOnce, fmt.Sprint(now-10))
 	u.compacted("demo")
-	if again := c.nodes[0].replica(wire.GPID{App: 2}).compact.at(); again != finished {
+	if again := c.local(0).replica(wire.GPID{App: 2}).compact.at(); again != finished {
 		t.Errorf("compacted again, at %d after %d", again, finished)
 	}
 }
@@ -163,7 +163,7 @@ func TestCompactSparesWhatIsWrittenMeanwhile(t *testing.T) {
 	p := config.Configs[0]
 	hash := hashOn(config, 0)
 	past := int32(time.Now().Unix() - wire.Epoch - 5)
-	r := c.nodes[0].replica(p.PID)
+	r := c.local(0).replica(p.PID)
 	var keys [][]byte
 	for i := range 4 {
 		if err := u.put("demo", hash, fmt.Sprint(i), "old", past); err != nil {
@@ -194,14 +194,14 @@ func TestCompactSparesWhatIsWrittenMeanwhile(t *testing.T) {
 
 // No node compacts more replicas at a time than it may.
 func TestCompactIsBounded(t *testing.T) {
-	s := &replicaServer{replicas: map[wire.GPID]*replica{}, stop: make(chan struct{}), compacts: make(chan struct{}, 1)}
+	s := &replicaServer{net: view{}, replicas: map[wire.GPID]*replica{}, stop: make(chan struct{}), compacts: make(chan struct{}, 1)}
 	s.idle = sync.NewCond(&s.mu)
 	var err error
 	if s.store, err = openStore(t.TempDir(), t.Logf); err != nil {
 		t.Fatal(err)
 	}
 	defer s.store.Close()
-	s.disks = &disks{s: s, gate: newGate(newPoints("node", nil))}
+	s.disks = &disks{s: s, gate: newGate(newPoints(replicaRole))}
 	for limit, want := range map[string]int{"": compactWorkers, "0": 0, "1": 1, "99": compactWorkers, "x": compactWorkers} {
 		a := &app{Envs: map[string]string{envCompactOnce: "1", envCompactLimit: limit}}
 		for i := range int32(5) {

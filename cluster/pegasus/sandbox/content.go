@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"shardsh/cluster/pegasus/wire"
@@ -52,31 +53,51 @@ var filledKey = []byte("~filled")
 // fillTime bounds making the first content, which takes a fraction of a second.
 const fillTime = time.Minute
 
-// fill makes the first content unless it was made before; an interrupted attempt is made good.
+// fill makes the first content unless it was made before, or was lost; an interrupted attempt is made good.
 func (c *cluster) fill(ctx context.Context) error {
-	if _, err := c.boss.store.Read(filledKey); !errors.Is(err, engine.ErrNotFound) {
+	if lost, err := (keep{c.store}).lost(); lost || err != nil {
+		return err
+	}
+	if _, err := c.store.Read(filledKey); !errors.Is(err, engine.ErrNotFound) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, fillTime)
 	defer cancel()
+	boss := c.leader()
+	if boss == nil {
+		return errDead
+	}
 	for _, t := range firstContent[c.name] {
-		id, code := c.boss.createApp(t.name, wire.CreateAppOptions{
-			Partitions: t.partitions, Replicas: int32(min(3, len(c.nodes))), SuccessIfExist: true, AppType: appType, Stateful: true,
-		})
+		id, code := boss.create(t.name, t.partitions, int32(min(3, len(c.nodes))))
 		if code != wire.OK {
 			return fmt.Errorf("create table %s: %s", t.name, code)
 		}
-		for n := range t.users {
-			if err := c.fillUser(ctx, id, t.partitions, n); err != nil {
-				return fmt.Errorf("fill table %s: %w", t.name, err)
-			}
+		if err := c.fillUsers(ctx, id, t); err != nil {
+			return fmt.Errorf("fill table %s: %w", t.name, err)
 		}
 	}
-	b := c.boss.store.NewBatch()
+	b := c.store.NewBatch()
 	if err := b.Set(filledKey, nil, nil); err != nil {
 		return errors.Join(err, b.Close())
 	}
-	return c.boss.store.Apply(b)
+	return c.store.Apply(b)
+}
+
+// fillers is how many users are written at once.
+const fillers = 8
+
+func (c *cluster) fillUsers(ctx context.Context, appID int32, t firstTable) error {
+	var filled sync.WaitGroup
+	errs := make([]error, fillers)
+	for i := range fillers {
+		filled.Go(func() {
+			for n := i; n < t.users && errs[i] == nil; n += fillers {
+				errs[i] = c.fillUser(ctx, appID, t.partitions, n)
+			}
+		})
+	}
+	filled.Wait()
+	return errors.Join(errs...)
 }
 
 // fillUser writes a user's rows through the partition's primary, as a client's write.
@@ -88,25 +109,11 @@ func (c *cluster) fillUser(ctx context.Context, appID, partitions int32, n int) 
 		return err
 	}
 	for ctx.Err() == nil {
-		r, p, err := c.primaryOf(ctx, pid)
+		n, err := c.primaryOf(ctx, pid)
 		if err != nil {
 			return err
 		}
-		answered := make(chan string, 1)
-		w := &write{hash: wire.Hash(hash, nil), answer: func(code string) { answered <- code }}
-		w.apply = func(b *engine.Batch, _ int64, now time.Time) error {
-			for i, row := range rows {
-				expire := int32(0)
-				if i == len(rows)-1 {
-					expire = session
-				}
-				if err := putRow(b, r.prefix, expire, timetag(now), row.Value, hashKeyLength(hash), hash, row.Key); err != nil {
-					return err
-				}
-			}
-			return nil
-		}
-		if p.enqueue(task{write: w}) && <-answered == "" {
+		if n.seed(seed{pid, hash, rows, session}) == nil {
 			return nil
 		}
 	}
@@ -114,16 +121,19 @@ func (c *cluster) fillUser(ctx context.Context, appID, partitions int32, n int) 
 }
 
 // primaryOf waits until a partition has a primary.
-func (c *cluster) primaryOf(ctx context.Context, pid wire.GPID) (*replica, *primary, error) {
+func (c *cluster) primaryOf(ctx context.Context, pid wire.GPID) (replicaNode, error) {
 	for {
-		for _, s := range c.nodes {
-			if r, _, p, code := s.writable(pid, uint64(pid.Partition)); code == "" {
-				return r, p, nil
+		for _, s := range c.servers() {
+			if s == nil {
+				continue
+			}
+			if r, err := s.report(pid); err == nil && r.Status == wire.ReplicaPrimary {
+				return s, nil
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return nil, nil, fmt.Errorf("partition %s got no primary: %w", pid, context.Cause(ctx))
+			return nil, fmt.Errorf("partition %s got no primary: %w", pid, context.Cause(ctx))
 		case <-time.After(time.Millisecond):
 		}
 	}

@@ -18,6 +18,13 @@ import (
 const crashDir = "PEGASUS_SANDBOX_TEST_DIR"
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == sandbox.NodeCommand {
+		if err := sandbox.RunNode(context.Background(), []sandbox.Kind{Kind()}, os.Args[2:], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if dir := os.Getenv(crashDir); dir != "" {
 		err := sandbox.Serve(context.Background(), sandbox.ServeConfig{
 			Kinds: []sandbox.Kind{Kind()}, DataDir: dir, Control: dir + ".sock", Open: []string{"onebox"},

@@ -56,6 +56,10 @@ func newDisks(s *replicaServer, dir string) (*disks, error) {
 		s: s, gate: s.net.gate(s.address), on: map[wire.GPID]int{}, byApp: map[int32]*[len(diskTags)]int{},
 		moving: map[wire.GPID]bool{},
 	}
+	dir, err := filepath.Abs(dir) // a process of its own works in the cluster's directory
+	if err != nil {
+		return nil, err
+	}
 	for i, tag := range diskTags {
 		d.dirs[i] = filepath.Join(dir, tag)
 		if err := os.MkdirAll(d.dirs[i], 0o700); err != nil {

@@ -128,7 +128,7 @@ func TestDiskMigration(t *testing.T) {
 			}
 		}
 	}
-	server := c.servers()[slices.Index(c.nodeAt, node)]
+	server := c.local(nodeID(slices.Index(c.nodeAt, node)))
 	server.disks.copying.Lock() // it waits for its turn
 	if got := move(node, p.PID, from, to); got != wire.OK {
 		t.Fatal(got)
@@ -164,7 +164,7 @@ func TestDiskMigrationOfWhatLeadsByThen(t *testing.T) {
 	node := p.Secondaries[0].String()
 	from := strings.Fields(u.diskOf(node, p.PID))[0]
 	to := diskTags[1-slices.Index(diskTags[:], from)]
-	server := c.servers()[slices.Index(c.nodeAt, node)]
+	server := c.local(nodeID(slices.Index(c.nodeAt, node)))
 	server.disks.copying.Lock()
 	a, err := try(u, node, &wire.DiskMigrate, wire.GPID{}, wire.DiskMigrateRequest{PID: p.PID, Origin: from, Target: to})
 	if err != nil || a.Err != wire.OK {
@@ -188,9 +188,9 @@ func TestDiskMigrationOfWhatLeadsByThen(t *testing.T) {
 }
 
 // Full disks take no writes and no new replicas; reads go on.
-func TestFullDisks(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestFullDisks(t *testing.T) { modes(t, testFullDisks) }
+
+func testFullDisks(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	u.whole("demo")
 	config := u.config("demo")

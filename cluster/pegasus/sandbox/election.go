@@ -1,7 +1,9 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -14,37 +16,62 @@ const sessionTime = 10 * time.Second / timers
 
 // metaProcess is one meta server that runs, whether it leads or not.
 type metaProcess struct {
+	name    string // of the cluster
 	address string
+	net     network
+	log     func(format string, args ...any)
 	port    *listener
 	waiting *metaServer // answers what does not need the lead
+	c       *cluster    // nil in a process of its own
 
 	mu   sync.Mutex
-	lead *metaServer // nil until it leads
+	boss *metaServer // nil until it leads
 }
 
-// startProcess starts a meta server that does not lead yet.
-func (c *cluster) startProcess(i int) error {
-	p := &metaProcess{address: c.metaAts[i]}
-	p.waiting = &metaServer{name: c.name, address: p.address, net: view{c, p.address}, log: c.log, started: time.Now(), settings: newMetaSettings()}
+// startMetaProcess starts a meta server that does not lead yet.
+func startMetaProcess(name, address string, net network, log func(string, ...any)) (*metaProcess, error) {
+	p := &metaProcess{name: name, address: address, net: net, log: log}
+	p.waiting = &metaServer{name: name, address: address, net: net, log: log, started: time.Now(), settings: newMetaSettings()}
 	methods := map[string]method{}
 	for name, m := range p.waiting.methods() {
-		methods[name] = method{ordered: m.ordered, run: func(in *inbound) { p.run(c, name, m, in) }}
+		methods[name] = method{ordered: m.ordered, run: func(in *inbound) { p.run(name, m, in) }}
 	}
 	var err error
-	if p.port, err = serve(p.address, methods, c.gate(p.address)); err != nil {
-		return err
+	if p.port, err = serve(address, methods, net.gate(address)); err != nil {
+		return nil, err
 	}
-	p.port.browse(pages(func() map[string]page { return p.pages(c) }))
-	c.mu.Lock()
-	c.metas[i] = p
-	c.mu.Unlock()
+	p.port.browse(pages(p.pages))
 	p.port.start()
+	return p, nil
+}
+
+// startMeta starts a meta server, in this process or in one of its own.
+func (c *cluster) startMeta(ctx context.Context, i int) error {
+	at := c.metaAts[i]
+	var p metaNode
+	if c.spawn != nil {
+		f, err := c.startFar(ctx, c.identity(metaRole, fmt.Sprintf("meta%d", i+1), at, noNode))
+		if err != nil {
+			return err
+		}
+		p = &farMeta{farServer: f}
+	} else {
+		m, err := startMetaProcess(c.name, at, view{c, at}, c.log)
+		if err != nil {
+			return err
+		}
+		m.c = c
+		p = m
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.metas[i] = p
 	return nil
 }
 
 // run answers a request as the leader, or says who is the leader. Remote commands and authentication are for the
 // server itself.
-func (p *metaProcess) run(c *cluster, name string, m method, in *inbound) {
+func (p *metaProcess) run(name string, m method, in *inbound) {
 	lead := p.leads()
 	switch {
 	case lead != nil:
@@ -59,21 +86,21 @@ func (p *metaProcess) run(c *cluster, name string, m method, in *inbound) {
 	case name == wire.CallCommand.Name || name == wire.Negotiate.Name || m.refuse == nil:
 		m.run(in)
 	case in.req.RDSN != nil && in.req.RDSN.ForwardSupported && !in.req.RDSN.Forwarded:
-		p.passOn(c, m, in)
+		p.passOn(m, in)
 	case name == wire.QueryConfig.Name:
-		p.forward(c, in)
+		p.forward(in)
 	default:
 		m.refuse(in, wire.CodeForward)
 	}
 }
 
 // forward names the leader as Pegasus does: as the primary of an otherwise empty partition.
-func (p *metaProcess) forward(c *cluster, in *inbound) {
+func (p *metaProcess) forward(in *inbound) {
 	out := wire.QueryConfigResponse{Err: wire.CodeForward, Configs: []wire.Partition{{}}}
-	if boss := c.leader(); boss != nil {
-		out.Configs[0].Primary = addressOf(boss.address)
-		if c.release >= release26 {
-			out.Configs[0].HPPrimary = hostPortOf(boss.address)
+	if at := p.net.leader(); at != "" {
+		out.Configs[0].Primary = addressOf(at)
+		if p.net.release() >= release26 {
+			out.Configs[0].HPPrimary = hostPortOf(at)
 		}
 	}
 	in.done(wire.QueryConfig.AppendAnswer(nil, in.req, &out))
@@ -82,7 +109,20 @@ func (p *metaProcess) forward(c *cluster, in *inbound) {
 func (p *metaProcess) leads() *metaServer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.lead
+	return p.boss
+}
+
+// take has the server take the lead, with what the store holds.
+func (p *metaProcess) take(store zookeeper, running map[nodeID]bool, metas []string) (*metaServer, error) {
+	m, err := startMetaServer(p.name, p.address, store, p.net, running, p.log)
+	if err != nil {
+		return nil, err
+	}
+	m.metas = metas
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.boss = m
+	return m, nil
 }
 
 // kill ends the server as replicaServer.kill does.
@@ -104,28 +144,28 @@ func (c *cluster) elect() error {
 	if c.closed || boss != nil || time.Now().Before(c.session) {
 		return nil
 	}
+	c.publish()
+	var errs []error
 	for _, p := range metas {
-		if p == nil || c.gate(p.address).paused() || p.leads() != nil {
+		if p == nil || c.gate(p.at()).paused() || p.reign() != nil {
 			continue
 		}
 		running := map[nodeID]bool{}
 		for i, s := range c.servers() {
-			running[nodeID(i)] = s != nil && c.reach(p.address, s.address)
+			running[nodeID(i)] = s != nil && c.reach(p.at(), c.nodeAt[i])
 		}
-		m, err := startMetaServer(c.name, p.address, c.store, view{c, p.address}, running, c.log)
+		boss, err := p.lead(running)
 		if err != nil {
-			return errors.Join(errors.New("elect a meta server"), err)
+			errs = append(errs, errors.Join(errors.New("elect a meta server"), err))
+			c.owes.Store(true)
+			continue
 		}
-		m.metas = c.metaAts
-		p.mu.Lock()
-		p.lead = m
-		p.mu.Unlock()
 		c.mu.Lock()
-		c.boss = m
+		c.boss = boss
 		c.mu.Unlock()
 		return nil
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // finishRound waits for a round of the guardian that has begun.

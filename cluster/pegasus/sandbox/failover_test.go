@@ -7,10 +7,12 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"shardsh/cluster/pegasus/wire"
+	"shardsh/cluster/sandbox/engine"
 )
 
 func (u *user) kill(endpoint string) {
@@ -26,8 +28,16 @@ func (u *user) kill(endpoint string) {
 
 func (u *user) start(endpoint string) {
 	u.t.Helper()
-	if err := u.c.Start(u.t.Context(), endpoint); err != nil {
-		u.t.Fatal(err)
+	u.do(listenAgain(func() error { return u.c.Start(u.t.Context(), endpoint) }))
+}
+
+// listenAgain starts what listens where something listened a moment ago. A process that another test is just starting
+// may still have that socket, until it is the program it shall be.
+func listenAgain(start func() error) error {
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if err := start(); !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(end) {
+			return err
+		}
 	}
 }
 
@@ -83,10 +93,28 @@ func (w *writer) check(t *testing.T, u *user) {
 	}
 }
 
-// same checks that all replicas of a table hold the same rows at the same point.
-func (u *user) same(table string) {
+// storeOf is the store of a replica server. Those in processes of their own must be gone before it can be read.
+func (u *user) storeOf(id nodeID) *engine.Store {
 	u.t.Helper()
-	for _, p := range u.healthy(table).Configs {
+	if u.c.spawn == nil {
+		return u.c.local(id).store
+	}
+	u.do(u.c.Close())
+	s, err := openStore(u.c.nodeDir(id), u.t.Logf)
+	u.do(err)
+	u.t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// same checks that all replicas of tables hold the same rows at the same point. Servers in processes of their own are
+// ended for that.
+func (u *user) same(tables ...string) {
+	u.t.Helper()
+	var configs []wire.Partition
+	for _, table := range tables {
+		configs = append(configs, u.healthy(table).Configs...)
+	}
+	for _, p := range configs {
 		var first report
 		for i, id := range []nodeID{0, 1, 2} {
 			n, err := u.c.node(id)
@@ -106,8 +134,8 @@ func (u *user) same(table string) {
 		}
 	}
 	var sums [3]uint64
-	for i, s := range u.c.nodes {
-		iter, err := s.store.Iterate([]byte{'d'}, []byte{'d' + 1})
+	for i := range sums {
+		iter, err := u.storeOf(nodeID(i)).Iterate([]byte{'d'}, []byte{'d' + 1})
 		if err != nil {
 			u.t.Fatal(err)
 		}
@@ -123,9 +151,9 @@ func (u *user) same(table string) {
 	}
 }
 
-func TestNodesDieOneByOne(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestNodesDieOneByOne(t *testing.T) { modes(t, testNodesDieOneByOne) }
+
+func testNodesDieOneByOne(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	var writers []*writer
 	for i := range 3 {
@@ -169,14 +197,15 @@ func TestNodesDieOneByOne(t *testing.T) {
 			t.Errorf("partition %d: ballot %d after %d", i, p.Ballot, before.Configs[i].Ballot)
 		}
 	}
-	u.same("demo")
 	if n := len(u.scanAll(u.config("TableA").Configs[0], wire.GetScannerRequest{})); n == 0 {
 		t.Error("TableA has lost its rows")
 	}
+	u.same("demo")
 }
 
-func TestKillAndStartRefuse(t *testing.T) {
-	c := run(t, "onebox", "")
+func TestKillAndStartRefuse(t *testing.T) { modes(t, testKillAndStartRefuse) }
+
+func testKillAndStartRefuse(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	if err := c.Start(t.Context(), c.nodeAt[0]); err == nil {
 		t.Error("a running node was started")
@@ -197,9 +226,9 @@ func TestKillAndStartRefuse(t *testing.T) {
 }
 
 // With one of three replicas left a partition takes no writes; reads go on.
-func TestNotEnoughMembers(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestNotEnoughMembers(t *testing.T) { modes(t, testNotEnoughMembers) }
+
+func testNotEnoughMembers(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	if err := u.put("demo", "h", "s", "v", 0); err != nil {
 		t.Fatal(err)
@@ -230,9 +259,9 @@ func TestNotEnoughMembers(t *testing.T) {
 }
 
 // When all members have died, only the one that left last may serve.
-func TestLastMemberReturns(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestLastMemberReturns(t *testing.T) { modes(t, testLastMemberReturns) }
+
+func testLastMemberReturns(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	for i, endpoint := range c.nodeAt {
 		u.eventually("a row is written", func() bool { return i == 2 || u.put("demo", "h", fmt.Sprint(i), "v", 0) == nil })
@@ -265,9 +294,9 @@ func TestLastMemberReturns(t *testing.T) {
 }
 
 // A freezed meta server replaces nobody; a primary that loses a secondary waits for it.
-func TestFreezed(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestFreezed(t *testing.T) { modes(t, testFreezed) }
+
+func testFreezed(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	u.level(wire.LevelFreezed)
 	before := u.config("demo")
@@ -321,9 +350,9 @@ func hashOn(config wire.QueryConfigResponse, partition int) string {
 }
 
 // All meta servers die and come back: tables, envs and groups are as before, and data went on meanwhile.
-func TestMetaDies(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestMetaDies(t *testing.T) { modes(t, testMetaDies) }
+
+func testMetaDies(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	u.create("extra", 4, map[string]string{"default_ttl": "1000"})
 	before := u.config("demo")
@@ -373,9 +402,9 @@ func TestMetaDies(t *testing.T) {
 }
 
 // A node that missed a lot gets a copy, one that missed little the mutations, both while writes go on.
-func TestLearning(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestLearning(t *testing.T) { modes(t, testLearning) }
+
+func testLearning(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	w := startWriter(t, c, "live")
 	for _, n := range []int{1, 500} {
@@ -420,7 +449,7 @@ func TestUnequalTailsAreEvened(t *testing.T) {
 	if err != nil || has.Status != wire.ReplicaSecondary {
 		t.Fatal(has, err)
 	}
-	b := c.nodes[1].store.NewBatch()
+	b := c.local(1).store.NewBatch()
 	last := point{has.Ballot, has.At.Decree + 1}
 	if err := errors.Join(putRow(b, rowPrefix(p.PID), 0, 0, []byte("ghost"), key(hash, "ghost")), putState(b, stateKeyOf(p.PID), last)); err != nil {
 		t.Fatal(err)

@@ -67,15 +67,16 @@ func (u *user) leader(not string) string {
 	u.eventually("another meta server leads", func() bool {
 		boss := u.c.leader()
 		if boss != nil {
-			at = boss.address
+			at = boss.at()
 		}
 		return boss != nil && at != not
 	})
 	return at
 }
 
-func TestStandbyForwards(t *testing.T) {
-	c := run(t, "onebox", "")
+func TestStandbyForwards(t *testing.T) { modes(t, testStandbyForwards) }
+
+func testStandbyForwards(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	config, err := try(u, c.metaAts[1], &wire.QueryConfig, wire.GPID{}, wire.QueryConfigRequest{AppName: "demo", Indices: []int32{}})
 	if err != nil || config.Err != wire.CodeForward || len(config.Configs) != 1 || config.Configs[0].Primary.String() != c.metaAts[0] {
@@ -102,38 +103,40 @@ func TestMetaFailover(t *testing.T) {
 		"paused":  func(c *cluster, at string) error { return c.Pause(context.Background(), at) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c := run(t, "onebox", "")
-			u := newUser(t, c)
-			w := startWriter(t, c, "live", c.metaAts[1], c.metaAts[0])
-			id := u.create("extra", 4, map[string]string{"default_ttl": "1000"})
-			old := c.metaAts[0]
-			u.do(end(c, old))
-			if name == "paused" {
-				silent(u, old, &wire.ListApps, wire.GPID{}, wire.ListAppsRequest{})
-			}
-			if at := u.leader(old); at != c.metaAts[1] {
-				t.Fatalf("%s leads", at)
-			}
-			u.metas = c.metaAts[1] + "," + c.metaAts[0]
-			if got := ask(u, &wire.ListApps, wire.ListAppsRequest{Status: wire.AppAvailable}); len(got.Apps) != 3 || got.Apps[2].ID != id {
-				t.Errorf("tables: %+v", got)
-			}
-			u.eventually("rows are written", func() bool { return w.acked.Load() >= 20 })
-			u.start(old)
-			u.close()
-			u.conns = map[string]*client{}
-			config, err := try(u, old, &wire.QueryConfig, wire.GPID{}, wire.QueryConfigRequest{AppName: "demo", Indices: []int32{}})
-			if err != nil || config.Err != wire.CodeForward || config.Configs[0].Primary.String() != c.metaAts[1] {
-				t.Errorf("the old leader answers %+v, %v", config, err)
-			}
-			u.do(c.Kill(t.Context(), c.metaAts[1]))
-			u.leader(c.metaAts[1])
-			u.whole("demo")
-			w.check(t, u)
-			u.same("demo")
+			modes(t, func(t *testing.T, c *cluster) { testMetaFailover(t, c, name, end) })
 		})
 	}
+}
+
+func testMetaFailover(t *testing.T, c *cluster, name string, end func(c *cluster, at string) error) {
+	u := newUser(t, c)
+	w := startWriter(t, c, "live", c.metaAts[1], c.metaAts[0])
+	id := u.create("extra", 4, map[string]string{"default_ttl": "1000"})
+	old := c.metaAts[0]
+	u.do(end(c, old))
+	if name == "paused" {
+		silent(u, old, &wire.ListApps, wire.GPID{}, wire.ListAppsRequest{})
+	}
+	if at := u.leader(old); at != c.metaAts[1] {
+		t.Fatalf("%s leads", at)
+	}
+	u.metas = c.metaAts[1] + "," + c.metaAts[0]
+	if got := ask(u, &wire.ListApps, wire.ListAppsRequest{Status: wire.AppAvailable}); len(got.Apps) != 3 || got.Apps[2].ID != id {
+		t.Errorf("tables: %+v", got)
+	}
+	u.eventually("rows are written", func() bool { return w.acked.Load() >= 20 })
+	u.start(old)
+	u.close()
+	u.conns = map[string]*client{}
+	config, err := try(u, old, &wire.QueryConfig, wire.GPID{}, wire.QueryConfigRequest{AppName: "demo", Indices: []int32{}})
+	if err != nil || config.Err != wire.CodeForward || config.Configs[0].Primary.String() != c.metaAts[1] {
+		t.Errorf("the old leader answers %+v, %v", config, err)
+	}
+	u.do(c.Kill(t.Context(), c.metaAts[1]))
+	u.leader(c.metaAts[1])
+	u.whole("demo")
+	w.check(t, u)
+	u.same("demo")
 }
 
 // A leader that was paused for less than its session leads on, with what it had in memory.
@@ -161,9 +164,9 @@ func TestShortPauseKeepsTheLead(t *testing.T) {
 }
 
 // A paused primary is replaced; when it goes on, it serves nobody what is stale.
-func TestPausedNode(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestPausedNode(t *testing.T) { modes(t, testPausedNode) }
+
+func testPausedNode(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	w := startWriter(t, c, "live")
 	before := u.config("demo")
@@ -198,9 +201,9 @@ func TestPausedNode(t *testing.T) {
 }
 
 // A primary that no meta server hears stops serving before another one takes its place.
-func TestCutOffNode(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestCutOffNode(t *testing.T) { modes(t, testCutOffNode) }
+
+func testCutOffNode(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	w := startWriter(t, c, "live")
 	before := u.config("demo")
@@ -229,9 +232,9 @@ func TestCutOffNode(t *testing.T) {
 }
 
 // A primary that cannot reach a secondary goes on without it.
-func TestCutOffSecondary(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestCutOffSecondary(t *testing.T) { modes(t, testCutOffSecondary) }
+
+func testCutOffSecondary(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	p := u.config("demo").Configs[0]
 	hash := hashOn(u.config("demo"), 0)
@@ -247,9 +250,9 @@ func TestCutOffSecondary(t *testing.T) {
 	u.same("demo")
 }
 
-func TestLostNode(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestLostNode(t *testing.T) { modes(t, testLostNode) }
+
+func testLostNode(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	w := startWriter(t, c, "live")
 	u.eventually("rows are written", func() bool { return w.acked.Load() >= 10 })
@@ -261,7 +264,6 @@ func TestLostNode(t *testing.T) {
 	u.whole("TableA")
 	u.whole("demo")
 	w.check(t, u)
-	u.same("demo")
 	rows := 0
 	for _, p := range u.config("TableA").Configs {
 		rows += len(u.scanAll(p, wire.GetScannerRequest{}))
@@ -269,6 +271,7 @@ func TestLostNode(t *testing.T) {
 	if rows != 1000 {
 		t.Errorf("TableA has %d rows", rows)
 	}
+	u.same("demo")
 }
 
 // When all have lost their data a partition stays dead: it does not come back empty.
@@ -283,7 +286,7 @@ func TestAllLost(t *testing.T) {
 	for _, endpoint := range c.nodeAt {
 		u.start(endpoint)
 	}
-	boss := c.leader()
+	boss := c.localLeader()
 	for range 3 {
 		boss.rounds.Lock()
 		boss.cure()
@@ -297,9 +300,9 @@ func TestAllLost(t *testing.T) {
 }
 
 // Stopping a node answers what it was asked before.
-func TestStopAnswersFirst(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestStopAnswersFirst(t *testing.T) { modes(t, testStopAnswersFirst) }
+
+func testStopAnswersFirst(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	p := u.config("demo").Configs[0]
 	conn, err := dial(p.Primary.String())
@@ -346,9 +349,9 @@ func TestStopAnswersFirst(t *testing.T) {
 	}
 }
 
-func TestSlowNode(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestSlowNode(t *testing.T) { modes(t, testSlowNode) }
+
+func testSlowNode(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	const by = 150 * time.Millisecond
 	p := u.config("demo").Configs[0]
@@ -366,9 +369,9 @@ func TestSlowNode(t *testing.T) {
 	}
 }
 
-func TestThrottle(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestThrottle(t *testing.T) { modes(t, testThrottle) }
+
+func testThrottle(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	u.do(c.Throttle(t.Context(), 5))
 	busy := false
@@ -395,9 +398,9 @@ func TestThrottle(t *testing.T) {
 	}
 }
 
-func TestBreakPoints(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestBreakPoints(t *testing.T) { modes(t, testBreakPoints) }
+
+func testBreakPoints(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	create := func(name string) wire.CreateAppRequest {
 		return wire.CreateAppRequest{AppName: name, Options: wire.CreateAppOptions{Partitions: 2, Replicas: 3, AppType: appType, Stateful: true}}

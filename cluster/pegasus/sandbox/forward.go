@@ -17,21 +17,21 @@ const (
 )
 
 // passOn has a request of another server answered by the leader, and tells a client who leads.
-func (p *metaProcess) passOn(c *cluster, m method, in *inbound) {
-	boss := c.leader()
-	if boss == nil {
+func (p *metaProcess) passOn(m method, in *inbound) {
+	boss := p.net.leader()
+	if boss == "" {
 		m.refuse(in, wire.CodeForward)
 		return
 	}
 	if from := in.req.RDSN.From; !from.Valid() || from.AddrPort().Port() <= maxClientPort {
-		in.done(wire.AppendElsewhere(nil, in.req, addressOf(boss.address)))
+		in.done(wire.AppendElsewhere(nil, in.req, addressOf(boss)))
 		return
 	}
-	if !c.reach(p.address, boss.address) {
+	if _, err := p.net.meta(); err != nil {
 		in.done(nil) // lost between the two
 		return
 	}
-	in.done(relay(in, boss.address))
+	in.done(relay(in, boss))
 }
 
 // relay asks a server in the caller's place; nil when no answer comes. Pegasus's leader answers the caller by a

@@ -20,6 +20,7 @@ type gate struct {
 	filled atomic.Int64 // percent of each disk that something else takes
 	writes bucket
 
+	deaf   atomic.Bool // the server's own process was stopped, or hangs: it is as good as paused
 	shut   atomic.Bool // opened is not nil; read without the lock by every request
 	mu     sync.Mutex
 	opened chan struct{} // closed when the server goes on; nil while it is not paused
@@ -46,7 +47,7 @@ func (g *gate) resume() {
 	}
 }
 
-func (g *gate) paused() bool { return g.shut.Load() }
+func (g *gate) paused() bool { return g.shut.Load() || g.deaf.Load() }
 
 // pass waits while the server is paused; false when it ended instead.
 func (g *gate) pass(ended <-chan struct{}) bool {
@@ -133,14 +134,20 @@ const pointUncured = "meta.skipped:cure"
 type points struct {
 	prefix string   // "meta", "node"
 	calls  []string // names of calls as points have them, sorted
+	// far, when set, takes a point of the cluster's from another process, and answers how many are armed after it.
+	far func(name string) (acts bool, armed int32)
 
 	live  atomic.Int32 // armed points
 	mu    sync.Mutex
 	armed map[string]int
 }
 
-func newPoints(prefix string, methods map[string]method) *points {
-	p := &points{prefix: prefix, armed: map[string]int{}}
+func newPoints(role string) *points {
+	p := &points{prefix: "node", armed: map[string]int{}}
+	methods := (&replicaServer{}).methods()
+	if role == metaRole {
+		p.prefix, methods = "meta", (&metaServer{}).methods()
+	}
 	for name := range methods {
 		p.calls = append(p.calls, pointName(name))
 	}
@@ -174,10 +181,15 @@ func (p *points) take(where, rpc string) bool {
 	return p.use(p.prefix + "." + where + ":" + pointName(rpc))
 }
 
-// use uses up one time of an armed point.
+// use uses up one of the point's times; false when it is not armed.
 func (p *points) use(name string) bool {
 	if p.live.Load() == 0 {
 		return false
+	}
+	if p.far != nil {
+		acts, armed := p.far(name)
+		p.live.Store(armed)
+		return acts
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

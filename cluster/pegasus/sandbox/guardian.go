@@ -214,14 +214,18 @@ func (m *metaServer) curePrimary(a *app, g group) {
 		return // killed, and in its grace period
 	}
 	has, err := n.report(g.PID)
+	if errors.Is(err, errUnsure) {
+		return // it has just died, or is about to be missed
+	}
 	if errors.Is(err, errStale) { // it has lost the replica since
 		m.change(g, func(g *group) { g.drop(g.Primary) })
 		m.kick()
 		return
 	}
-	if err != nil || has.Ballot < g.Ballot {
-		// It was started again since: it gets a new ballot, and its secondaries with it.
-		m.change(g, func(*group) {})
+	if err != nil || has.Ballot != g.Ballot {
+		// It was started again since, or told of a group that was never kept: it gets a new ballot, and its secondaries
+		// with it.
+		m.change(g, func(next *group) { next.Ballot = max(next.Ballot, has.Ballot+1) })
 		return
 	}
 	for _, id := range g.Secondaries {
@@ -251,6 +255,9 @@ func (m *metaServer) lostSecondary(g group, id nodeID) bool {
 		return false // in its grace period
 	}
 	has, err := n.report(g.PID)
+	if errors.Is(err, errUnsure) {
+		return false // as above
+	}
 	return err != nil || has.Status == wire.ReplicaInactive && has.Ballot < g.Ballot
 }
 

@@ -153,7 +153,7 @@ func TestHotkeysRefuse(t *testing.T) {
 	if got := u.propose(p.PID, false, down, up); got != wire.OK {
 		t.Fatal(got)
 	}
-	r := c.servers()[0].replica(p.PID)
+	r := c.local(0).replica(p.PID)
 	if p.Primary.String() != c.nodeAt[0] {
 		t.Fatalf("%s leads", p.Primary)
 	}

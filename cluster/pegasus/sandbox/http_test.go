@@ -184,8 +184,9 @@ func TestConfigPages(t *testing.T) {
 }
 
 // A meta server that does not lead sends the leader's pages on to it, and knows its own.
-func TestPagesAreSentOn(t *testing.T) {
-	c := run(t, "onebox2", "")
+func TestPagesAreSentOn(t *testing.T) { modes(t, testPagesAreSentOn) }
+
+func testPagesAreSentOn(t *testing.T, c *cluster) {
 	b := browser(t)
 	status, _, location := fetch(t, b, c.metaAts[1], "/meta/app?name=a%20b&detail")
 	if want := "http://" + c.metaAt + "/meta/app?detail=&name=a+b"; status != http.StatusTemporaryRedirect || location != want {
@@ -386,7 +387,7 @@ func TestHTTPEndsWithTheServer(t *testing.T) {
 	fmt.Fprintf(conn, "GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
 	u := newUser(t, c)
 	u.eventually("the request arrives", func() bool {
-		port := c.servers()[1].port
+		port := c.local(1).port
 		port.mu.Lock()
 		defer port.mu.Unlock()
 		browsing := 0

@@ -122,21 +122,22 @@ func (p *primary) copyTo(id nodeID, ballot int64, at point, snapshot *engine.Sna
 	if err != nil {
 		return err
 	}
-	if _, err := node.learn(p.r.pid, ballot, true); err != nil {
+	begun, err := node.learn(p.r.pid, ballot, true)
+	if err != nil {
 		return err
 	}
 	iter, err := engine.IterateSnapshot(snapshot, p.r.prefix, p.r.end)
 	if err != nil {
 		return err
 	}
-	err = p.copyRows(node, ballot, iter)
+	err = p.copyRows(node, ballot, begun.Copy, iter)
 	if err = errors.Join(err, iter.Error(), iter.Close()); err != nil {
 		return err
 	}
-	return node.learnEnd(p.r.pid, ballot, at)
+	return node.learnEnd(p.r.pid, ballot, begun.Copy, at)
 }
 
-func (p *primary) copyRows(node nodeLink, ballot int64, iter *engine.Iterator) error {
+func (p *primary) copyRows(node nodeLink, ballot, copy int64, iter *engine.Iterator) error {
 	for ok := iter.First(); ok; {
 		select {
 		case <-p.fenced:
@@ -153,7 +154,7 @@ func (p *primary) copyRows(node nodeLink, ballot int64, iter *engine.Iterator) e
 		}
 		repr := slices.Clone(b.Repr())
 		p.r.s.pace(len(repr), p.r.s.settings.sendRate)
-		if err := errors.Join(b.Close(), node.learnRows(p.r.pid, ballot, repr)); err != nil {
+		if err := errors.Join(b.Close(), node.learnRows(p.r.pid, ballot, copy, repr)); err != nil {
 			return err
 		}
 	}
@@ -229,13 +230,32 @@ func (l *learner) finish() {
 	if p.learners[l.node] == l {
 		delete(p.learners, l.node)
 	}
-	g, at, ok := p.state()
-	if over || !ok {
-		return
+	if !over {
+		p.admit(l.node)
 	}
-	next, err := p.ask(func(m metaLink) (group, error) { return m.learned(p.r.pid, g.Ballot, p.r.s.id, l.node, at) })
-	if err == nil {
-		p.install(next)
+}
+
+// admit has a node that has caught up made a secondary. When the meta server dies before it answers, the node may be
+// one: the replica is inactive then until it is told its group, or else the others would go on without the new member.
+func (p *primary) admit(node nodeID) {
+	g, at, ok := p.state()
+	for unsure := false; ok; {
+		next, err := p.ask(func(m metaLink) (group, error) { return m.learned(p.r.pid, g.Ballot, p.r.s.id, node, at) })
+		switch {
+		case err == nil:
+			p.install(next)
+			p.setStatus(wire.ReplicaPrimary)
+			return
+		case !unsure && !errors.Is(err, errUnsure):
+			return
+		}
+		if unsure = true; !p.setStatus(wire.ReplicaInactive) || !p.rest() {
+			return
+		}
+		var now group
+		if now, _, ok = p.state(); ok && now.Ballot != g.Ballot { // told, and with that the primary again
+			return
+		}
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // What the servers of a cluster say to each other. Everything here is a plain value, so that the two links can be
-// carried over a socket as well as called: a server never reaches into another one.
+// carried over a socket (far.go) as well as called: a server never reaches into another one.
 
 // nodeID names a replica server for good: its address may be another one after a restart of the cluster.
 type nodeID int
@@ -22,6 +22,10 @@ var (
 	errFreezed  = errors.New("the meta server is freezed")
 	errGap      = errors.New("mutations are missing")
 	errInactive = errors.New("the replica is not active")
+	// errSilent is a server that is paused, or cut off. Whoever calls it has given up waiting.
+	errSilent = errors.New("the server does not answer")
+	// errUnsure is a call that was sent and never answered: it may have been carried out, or may still be.
+	errUnsure = errors.New("the outcome of the call is unknown")
 )
 
 // point is a place in a partition's history: a decree and the ballot it was prepared under. Two replicas at the same
@@ -110,7 +114,8 @@ type report struct {
 	Ballot  int64
 	At      point
 	Compact wire.CompactStatus
-	Full    bool // its disk takes no writes
+	Full    bool  // its disk takes no writes
+	Copy    int64 // of learn: names the copy of rows that it begins, for learnRows and learnEnd
 }
 
 // splitOrder is what the meta server wants of the primary of a partition that is to be split: that it makes a child, or
@@ -168,13 +173,14 @@ type nodeLink interface {
 
 	// prepare applies a mutation of a primary.
 	prepare(mutation) (waiter, error)
-	// learn makes the replica a learner and answers what it has. With clear, its rows are deleted first.
+	// learn makes the replica a learner and answers what it has. With clear, its rows are deleted first. What is still
+	// under way of an earlier copy comes too late.
 	learn(pid wire.GPID, ballot int64, clear bool) (report, error)
 	// learnRows adds rows of a copy, as an engine batch; learnEnd says which point they add up to.
-	learnRows(pid wire.GPID, ballot int64, repr []byte) error
-	learnEnd(pid wire.GPID, ballot int64, at point) error
-	// spawn makes an empty child beside a replica; rows and mutations come to it as to a learner.
-	spawn(parent, child wire.GPID, ballot int64) error
+	learnRows(pid wire.GPID, ballot, copy int64, repr []byte) error
+	learnEnd(pid wire.GPID, ballot, copy int64, at point) error
+	// spawn makes an empty child beside a replica, and begins a copy; rows and mutations come to it as to a learner.
+	spawn(parent, child wire.GPID, ballot int64) (copy int64, err error)
 	// discard deletes a child that was not registered.
 	discard(child wire.GPID, ballot int64) error
 }
@@ -184,7 +190,10 @@ type network interface {
 	meta() (metaLink, error)
 	node(nodeID) (nodeLink, error)
 	address(nodeID) string
+	leader() string // the endpoint of the meta server that leads, "" while none does
 	gate(endpoint string) *gate
 	release() release
 	cluster() string // its name
+	// lapsed says that the server itself can tell that nobody has heard it for long: its lease has run out.
+	lapsed() bool
 }

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -11,7 +12,6 @@ import (
 	"time"
 
 	"shardsh/cluster/pegasus/wire"
-	"shardsh/cluster/sandbox/engine"
 )
 
 // metaServer is the running meta server: tables, the groups of their partitions, and who is alive. Tables and groups
@@ -26,7 +26,7 @@ type metaServer struct {
 	metas   []string // all meta servers of the cluster
 	// settings can be changed by remote commands, see settings.go.
 	settings metaSettings
-	store    *engine.Store // in place of ZooKeeper: it outlives this server
+	store    zookeeper // nil once it leads no longer
 	answers  map[string]method
 	stop     chan struct{}
 	tasks    sync.WaitGroup
@@ -61,7 +61,7 @@ const appType = "pegasus"
 
 // startMetaServer has a meta server take the lead, with what the store holds. running says which replica servers it
 // hears at this moment.
-func startMetaServer(name, address string, store *engine.Store, net network, running map[nodeID]bool, log func(string, ...any)) (*metaServer, error) {
+func startMetaServer(name, address string, store zookeeper, net network, running map[nodeID]bool, log func(string, ...any)) (*metaServer, error) {
 	m := &metaServer{
 		store: store, settings: newMetaSettings(),
 		name: name, address: address, net: net, log: log, started: time.Now(), stop: make(chan struct{}),
@@ -82,34 +82,34 @@ func startMetaServer(name, address string, store *engine.Store, net network, run
 	if err := m.load(); err != nil {
 		return nil, err
 	}
-	m.tasks.Go(m.guard)
+	m.tasks.Go(func() {
+		m.rounds.Lock()
+		m.catchUp()
+		m.rounds.Unlock()
+		m.guard()
+	})
 	m.kick()
 	return m, nil
 }
 
 func (m *metaServer) load() error {
-	_, err := m.store.Read(lostKey)
-	if m.recovering = err == nil; err != nil && !errors.Is(err, engine.ErrNotFound) {
-		return err
-	}
-	iter, err := m.store.Iterate([]byte{'a'}, []byte{'z'})
-	if err != nil {
-		return err
-	}
-	for ok := iter.First(); ok && err == nil; ok = iter.Next() {
-		switch iter.Key()[0] {
+	err := m.store.load(func(key, value []byte) (err error) {
+		switch key[0] {
 		case 'a':
 			a := &app{}
-			err = json.Unmarshal(iter.Value(), a)
+			err = json.Unmarshal(value, a)
 			m.apps[a.ID] = a
 		case 'g':
 			var g group
-			err = json.Unmarshal(iter.Value(), &g)
+			err = json.Unmarshal(value, &g)
 			m.groups[g.PID] = g
+		case lostKey[0]:
+			m.recovering = m.recovering || bytes.Equal(key, lostKey)
 		}
-	}
+		return err
+	})
 	m.findSplits()
-	return errors.Join(err, iter.Error(), iter.Close())
+	return err
 }
 
 // retire ends the lead: nothing is changed any more. It may be called again.
@@ -124,22 +124,20 @@ func (m *metaServer) retire() {
 	m.tasks.Wait()
 }
 
-// save writes values that can be written as JSON in one batch; m.mu is held.
-func (m *metaServer) save(values map[string]any) error {
+// save keeps values that can be written as JSON, and deletes others, all or none; m.mu is held.
+func (m *metaServer) save(values map[string]any, gone ...string) error {
 	if m.store == nil {
 		return errDead
 	}
-	b := m.store.NewBatch()
+	texts := make(map[string][]byte, len(values))
 	for key, value := range values {
 		text, err := json.Marshal(value)
-		if err == nil {
-			err = b.Set([]byte(key), text, nil)
-		}
 		if err != nil {
-			return errors.Join(err, b.Close())
+			return err
 		}
+		texts[key] = text
 	}
-	return m.store.Apply(b)
+	return m.store.save(texts, gone...)
 }
 
 // setApp keeps a table and tells it to the replica servers; m.mu is held.

@@ -30,6 +30,7 @@ type replicaServer struct {
 	scanIDs   atomic.Int64   // the last scan context, see scan.go
 	settings  nodeSettings
 	disks     *disks
+	copies    atomic.Int64  // the number of the last copy to one of its replicas
 	splits    atomic.Int32  // partitions being copied to their children, see split.go
 	compacts  chan struct{} // a compaction may be due, see compact.go
 	rows      memory        // of the answers to scans
@@ -299,23 +300,23 @@ func (s *replicaServer) learn(pid wire.GPID, ballot int64, clear bool) (report, 
 	return r.learn(ballot, clear)
 }
 
-func (s *replicaServer) learnRows(pid wire.GPID, ballot int64, repr []byte) error {
+func (s *replicaServer) learnRows(pid wire.GPID, ballot, copy int64, repr []byte) error {
 	r, err := s.use(pid)
 	if err != nil {
 		return err
 	}
 	defer s.leave()
 	s.pace(len(repr), s.settings.copyRate)
-	return r.learnRows(ballot, repr)
+	return r.learnRows(ballot, copy, repr)
 }
 
-func (s *replicaServer) learnEnd(pid wire.GPID, ballot int64, at point) error {
+func (s *replicaServer) learnEnd(pid wire.GPID, ballot, copy int64, at point) error {
 	r, err := s.use(pid)
 	if err != nil {
 		return err
 	}
 	defer s.leave()
-	return r.learnEnd(ballot, at)
+	return r.learnEnd(ballot, copy, at)
 }
 
 // all lists the replicas in order.

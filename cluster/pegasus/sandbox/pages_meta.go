@@ -17,18 +17,18 @@ import (
 // The pages of meta servers. What is the leader's to tell, others send on to it.
 
 // pages are a meta server's, whether it leads or not.
-func (p *metaProcess) pages(c *cluster) map[string]page {
+func (p *metaProcess) pages() map[string]page {
 	m, leads := p.waiting, false
 	if lead := p.leads(); lead != nil {
 		m, leads = lead, true
 	}
 	all := m.ownPages()
-	if c.release >= release26 {
-		all["metrics"] = metricsPage(c.name, "meta", p.address, m.metrics)
+	if p.net.release() >= release26 {
+		all["metrics"] = metricsPage(p.name, "meta", p.address, m.metrics)
 	}
 	for path, own := range m.pages() {
 		if !leads {
-			own.answer = func(q query) reply { return p.sendOn(c, path, q) }
+			own.answer = func(q query) reply { return p.sendOn(path, q) }
 		}
 		all["meta/"+path] = own
 	}
@@ -37,12 +37,12 @@ func (p *metaProcess) pages(c *cluster) map[string]page {
 }
 
 // sendOn tells where the leader is.
-func (p *metaProcess) sendOn(c *cluster, path string, q query) reply {
-	boss := c.leader()
-	if boss == nil {
+func (p *metaProcess) sendOn(path string, q query) reply {
+	boss := p.net.leader()
+	if boss == "" {
 		return failed(http.StatusInternalServerError, "there is no primary meta server")
 	}
-	to := url.URL{Scheme: "http", Host: boss.address, Path: "/meta/" + path}
+	to := url.URL{Scheme: "http", Host: boss, Path: "/meta/" + path}
 	var args []string
 	for _, name := range slices.Sorted(maps.Keys(q)) {
 		args = append(args, url.QueryEscape(name)+"="+url.QueryEscape(q[name]))

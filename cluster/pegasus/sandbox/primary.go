@@ -344,13 +344,24 @@ func (p *primary) remove(id nodeID) bool {
 			continue
 		}
 		p.setStatus(wire.ReplicaInactive)
-		select {
-		case <-p.fenced:
+		if !p.rest() {
 			return false
-		case <-p.r.s.stop:
-			return false
-		case <-time.After(retryTimeout):
 		}
+	}
+}
+
+// rest waits before the meta server is asked again; false when this replica is not the primary any more, or its
+// server dies.
+func (p *primary) rest() bool {
+	timer := time.NewTimer(retryTimeout)
+	defer timer.Stop()
+	select {
+	case <-p.fenced:
+		return false
+	case <-p.r.s.stop:
+		return false
+	case <-timer.C:
+		return true
 	}
 }
 

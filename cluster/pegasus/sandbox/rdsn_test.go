@@ -204,8 +204,9 @@ func TestMixedFramings(t *testing.T) {
 }
 
 // A meta server that does not lead passes on what servers ask, and tells clients who leads.
-func TestRDSNForwarding(t *testing.T) {
-	c := run(t, "onebox", "")
+func TestRDSNForwarding(t *testing.T) { modes(t, testRDSNForwarding) }
+
+func testRDSNForwarding(t *testing.T, c *cluster) {
 	newUser(t, c).healthy("demo")
 	other := c.metaAts[1]
 	ask := rdsnCall{rpc: queryConfigRPC, body: queryBody("nobody"), from: "127.0.0.1:34801", sums: true}
@@ -246,7 +247,7 @@ func TestRDSNForwarding(t *testing.T) {
 	if err := c.Kill(t.Context(), c.metaAt); err != nil {
 		t.Fatal(err)
 	}
-	newUser(t, c).eventually("the other one leads", func() bool { return c.leader() != nil && c.leader().address == other })
+	newUser(t, c).eventually("the other one leads", func() bool { return c.leaderAt() == other })
 	dialRDSN(t, other).expect(ask, other, "ERR_OK", false, notFound)
 }
 

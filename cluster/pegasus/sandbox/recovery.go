@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -318,31 +317,19 @@ func (r *recovery) keep() error {
 	}
 	for _, c := range r.hollow { // their rows are part of what is lost
 		if link, err := m.net.node(c.id); err == nil {
-			_, err = link.learn(c.pid, c.held.Ballot, true)
-			if err = errors.Join(err, link.learnEnd(c.pid, c.held.Ballot, point{})); err != nil {
+			begun, err := link.learn(c.pid, c.held.Ballot, true)
+			if err == nil {
+				err = link.learnEnd(c.pid, c.held.Ballot, begun.Copy, point{})
+			}
+			if err != nil {
 				return fmt.Errorf("empty %s: %w", c.pid, err)
 			}
 		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.store == nil {
-		return errDead
-	}
-	b := m.store.NewBatch()
-	for key, value := range values {
-		text, err := json.Marshal(value)
-		if err == nil {
-			err = b.Set([]byte(key), text, nil)
-		}
-		if err != nil {
-			return errors.Join(err, b.Close())
-		}
-	}
-	if err := errors.Join(b.Set(filledKey, nil, nil), b.Delete(lostKey, nil)); err != nil {
-		return errors.Join(err, b.Close())
-	}
-	if err := m.store.Apply(b); err != nil {
+	values[string(filledKey)] = nil
+	if err := m.save(values, string(lostKey)); err != nil {
 		return err
 	}
 	m.apps, m.groups, m.recovering = r.apps, r.groups, false

@@ -41,9 +41,9 @@ func (u *user) recover(q wire.RecoveryRequest) wire.HintResponse {
 	return ask(u, &wire.StartRecovery, q)
 }
 
-func TestRecovery(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestRecovery(t *testing.T) { modes(t, testRecovery) }
+
+func testRecovery(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	envs := map[string]string{"default_ttl": "1000"}
 	u.create("gone", 2, nil)
@@ -117,15 +117,14 @@ func TestRecovery(t *testing.T) {
 	if a := u.recover(wire.RecoveryRequest{Nodes: all}); a.Err != wire.CodeServiceRunning {
 		t.Errorf("recovered twice: %+v", a)
 	}
-	u.same("demo")
-	u.same("TableA")
+	u.same("demo", "TableA")
 }
 
 // A writer that knows where its partition is goes on until the recovery, and again after it: what was acknowledged stays,
 // although one of the servers is not named and leads.
-func TestRecoveryKeepsAcknowledgedRows(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestRecoveryKeepsAcknowledgedRows(t *testing.T) { modes(t, testRecoveryKeepsAcknowledgedRows) }
+
+func testRecoveryKeepsAcknowledgedRows(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	u.whole("demo")
 	config := u.config("demo")
@@ -242,14 +241,23 @@ func TestRecoveryRefuses(t *testing.T) {
 // A cluster whose process ends before it is recovered waits for it in the next one, and makes no first content.
 func TestRecoveryInAnotherProcess(t *testing.T) {
 	t.Parallel()
+	for name, nodes := range map[string]*sandbox.NodeProcesses{"one process": nil, "per node": perNode(t)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testRecoveryInAnotherProcess(t, nodes)
+		})
+	}
+}
+
+func testRecoveryInAnotherProcess(t *testing.T, nodes *sandbox.NodeProcesses) {
 	dir := t.TempDir()
-	c, network := runOn(t, sandbox.Config{Name: "onebox", Dir: dir, Log: t.Logf})
+	c, network := runOn(t, sandbox.Config{Name: "onebox", Dir: dir, Log: t.Logf, Nodes: nodes})
 	u := newUser(t, c)
 	u.whole("demo")
 	u.do(u.put("demo", "h", "s", "v", 0))
 	u.lost()
 	u.do(errors.Join(c.Close(), network.Close()))
-	c = run(t, "onebox", dir)
+	c = runAs(t, sandbox.Config{Name: "onebox", Dir: dir, Nodes: nodes})
 	u = newUser(t, c)
 	if got := ask(u, &wire.ListApps, wire.ListAppsRequest{}).Err; got != wire.CodeUnderRecovery {
 		t.Fatalf("it answers %s", got)
@@ -274,9 +282,9 @@ func TestRecoveryInAnotherProcess(t *testing.T) {
 }
 
 // Losing the standby takes the leader along; losing a dead one works.
-func TestLoseMetadata(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestLoseMetadata(t *testing.T) { modes(t, testLoseMetadata) }
+
+func testLoseMetadata(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	u.do(c.Lose(t.Context(), c.metaAts[1]))
 	for _, n := range c.Nodes()[:metaServers] {
@@ -306,10 +314,10 @@ func TestReturnedServersAreInformed(t *testing.T) {
 		t.Fatal(a)
 	}
 	u.start(c.nodeAt[0])
-	s := c.servers()[0]
+	s := c.local(0)
 	u.eventually("it knows", func() bool { return s.app(id).Status == wire.AppDropped && s.replica(wire.GPID{App: id}) == nil })
 	u.restart(c.nodeAt[0])
-	s = c.servers()[0]
+	s = c.local(0)
 	if s.app(id).Status != wire.AppDropped || s.replica(wire.GPID{App: id}) != nil {
 		t.Errorf("after a restart: %+v", s.app(id))
 	}

@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -19,16 +19,10 @@ import (
 	"shardsh/commands/spec"
 )
 
-// runAs starts a fresh cluster that speaks like a release.
-func runAs(t *testing.T, name, compat string) *cluster {
+// runRelease starts a fresh cluster that speaks like a release.
+func runRelease(t *testing.T, name, compat string) *cluster {
 	t.Helper()
-	c, network := runOn(t, sandbox.Config{Name: name, Dir: t.TempDir(), Log: t.Logf, Compat: compat})
-	t.Cleanup(func() {
-		if err := errors.Join(c.Close(), network.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	return c
+	return runAs(t, sandbox.Config{Name: name, Dir: t.TempDir(), Compat: compat})
 }
 
 // raw writes the protocol by hand, so that these tests share no mistake with package wire.
@@ -120,10 +114,11 @@ func configOf(id int, primary string, hosts bool) []byte {
 
 // What a release adds to the answers is there, byte for byte, and nothing of it before.
 func TestReleasesOnTheWire(t *testing.T) {
-	for _, compat := range []string{"", "2.5", "2.6"} {
-		t.Run("compat "+compat, func(t *testing.T) {
-			later := compat == "2.6"
-			c := runAs(t, "onebox2", compat)
+	for _, config := range []sandbox.Config{{}, {Compat: "2.5"}, {Compat: "2.6"}, {Compat: "2.6", Nodes: perNode(t)}} {
+		t.Run(fmt.Sprintf("compat %s, per node %v", config.Compat, config.Nodes != nil), func(t *testing.T) {
+			later := config.Compat == "2.6"
+			config.Name, config.Dir = "onebox2", t.TempDir()
+			c := runAs(t, config)
 			u := newUser(t, c)
 			if a := ask(u, &wire.CreateApp, wire.CreateAppRequest{AppName: "one", Options: wire.CreateAppOptions{
 				Partitions: 1, Replicas: 1, AppType: appType, Stateful: true, AtomicIdempotent: new(true),
@@ -180,7 +175,7 @@ func TestUnknownReleases(t *testing.T) {
 
 // The servers' own commands answer in the words of the release.
 func TestCommandsOfReleases(t *testing.T) {
-	old, later := runAs(t, "onebox2", "2.5"), runAs(t, "onebox2", "2.6")
+	old, later := runRelease(t, "onebox2", "2.5"), runRelease(t, "onebox2", "2.6")
 	say := func(c *cluster, at, command string, args ...string) string {
 		t.Helper()
 		text, err := try(newUser(t, c), at, &wire.CallCommand, wire.GPID{}, wire.Command{Name: command, Args: args})
@@ -248,7 +243,7 @@ func TestCommandsOfReleases(t *testing.T) {
 
 func TestTablesOfReleases(t *testing.T) {
 	for compat, later := range map[string]bool{"2.5": false, "2.6": true} {
-		c := runAs(t, "onebox", compat)
+		c := runRelease(t, "onebox", compat)
 		u := newUser(t, c)
 		names := func(pattern string, match int32) (string, wire.ListAppsResponse) {
 			a := ask(u, &wire.ListApps, wire.ListAppsRequest{Pattern: &pattern, MatchType: &match})
@@ -293,7 +288,7 @@ func TestTablesOfReleases(t *testing.T) {
 // Proposals name nodes by host from 2.6 on.
 func TestProposalsByHost(t *testing.T) {
 	for compat, later := range map[string]bool{"2.5": false, "2.6": true} {
-		c := runAs(t, "onebox", compat)
+		c := runRelease(t, "onebox", compat)
 		u := newUser(t, c)
 		p := u.healthy("demo").Configs[0]
 		from, to := p.Primary.String(), p.Secondaries[0].String()
@@ -336,7 +331,7 @@ func readMetrics(t *testing.T, address, args string, status int) metricsAnswer {
 }
 
 func TestMetrics(t *testing.T) {
-	c := runAs(t, "onebox", "2.6")
+	c := runRelease(t, "onebox", "2.6")
 	u := newUser(t, c)
 	p := u.healthy("demo").Configs[0]
 	node := p.Primary.String()
@@ -407,7 +402,7 @@ func TestMetrics(t *testing.T) {
 }
 
 func TestWrongMetricsRequests(t *testing.T) {
-	c := runAs(t, "onebox2", "2.6")
+	c := runRelease(t, "onebox2", "2.6")
 	for args, want := range map[string]string{
 		"?attributes=a":  "the number of arguments for attributes should be even, since each attribute name always pairs with a value",
 		"?detail=maybe":  "the value of detail should be a boolean value, i.e. true or false",
@@ -421,7 +416,7 @@ func TestWrongMetricsRequests(t *testing.T) {
 	if err != nil || answer.StatusCode != 400 {
 		t.Errorf("POST: %v, %v", answer, err)
 	}
-	old := runAs(t, "onebox2", "2.5")
+	old := runRelease(t, "onebox2", "2.5")
 	for _, at := range []string{old.metaAt, old.nodeAt[0]} {
 		if status, _, _ := fetch(t, browser(t), at, "/metrics"); status != 404 {
 			t.Errorf("2.5 answers /metrics with %d", status)
@@ -431,7 +426,7 @@ func TestWrongMetricsRequests(t *testing.T) {
 
 // The form of an answer, character for character.
 func TestMetricsText(t *testing.T) {
-	c := runAs(t, "onebox2", "2.6")
+	c := runRelease(t, "onebox2", "2.6")
 	_, text, _ := fetch(t, browser(t), c.metaAts[1], "/metrics?types=nothing")
 	host, _, _ := strings.Cut(c.metaAts[1], ":")
 	before, after, _ := strings.Cut(text, `"timestamp_ns": `)

@@ -24,6 +24,9 @@ type replica struct {
 	end      []byte // after its rows
 	stateKey []byte
 
+	copying sync.Mutex // held while a step of a copy is carried out; before mu
+	copy    int64      // the last copy, a number that the server gives only once
+
 	mu     sync.Mutex
 	app    *app
 	group  group // the newest this replica was told of
@@ -151,6 +154,8 @@ func (r *replica) prepare(m mutation) (engine.Pending, error) {
 
 // learn makes a learner of a replica that is not active, or starts a secondary's copy afresh.
 func (r *replica) learn(ballot int64, clear bool) (report, error) {
+	r.copying.Lock()
+	defer r.copying.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if ballot < r.group.Ballot {
@@ -170,7 +175,8 @@ func (r *replica) learn(ballot int64, clear bool) (report, error) {
 		}
 		r.at = incomplete
 	}
-	return report{Status: r.status, Ballot: r.group.Ballot, At: r.at}, nil
+	r.copy = r.s.copies.Add(1)
+	return report{Status: r.status, Ballot: r.group.Ballot, At: r.at, Copy: r.copy}, nil
 }
 
 // learns says whether the replica takes what is copied to it; r.mu is held.
@@ -178,14 +184,17 @@ func (r *replica) learns() bool {
 	return r.status == wire.ReplicaPotentialSecondary || r.status == wire.ReplicaPartitionSplit
 }
 
-func (r *replica) learnRows(ballot int64, repr []byte) error {
+// learnRows has the rows in the store before another copy can clear them: one that was given up must not mix with the
+// next one.
+func (r *replica) learnRows(ballot, copy int64, repr []byte) error {
+	r.copying.Lock()
+	defer r.copying.Unlock()
 	batch, err := r.s.store.BatchOf(repr)
 	if err != nil {
 		return err
 	}
-	// The rows are there before another copy can clear them: a copy that was given up must not mix with the next one.
 	r.mu.Lock()
-	if err := r.learning(ballot); err != nil {
+	if err := r.learning(ballot, copy); err != nil {
 		r.mu.Unlock()
 		return errors.Join(err, batch.Close())
 	}
@@ -198,10 +207,12 @@ func (r *replica) learnRows(ballot int64, repr []byte) error {
 	return pending.Wait()
 }
 
-func (r *replica) learnEnd(ballot int64, at point) error {
+func (r *replica) learnEnd(ballot, copy int64, at point) error {
+	r.copying.Lock()
+	defer r.copying.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.learning(ballot); err != nil {
+	if err := r.learning(ballot, copy); err != nil {
 		return err
 	}
 	b := r.s.store.NewBatch()
@@ -215,10 +226,10 @@ func (r *replica) learnEnd(ballot int64, at point) error {
 	return nil
 }
 
-// learning says whether rows of a copy are welcome; r.mu is held.
-func (r *replica) learning(ballot int64) error {
+// learning says whether a step of a copy may be carried out; r.copying and r.mu are held.
+func (r *replica) learning(ballot, copy int64) error {
 	switch {
-	case ballot < r.group.Ballot:
+	case ballot < r.group.Ballot || copy != r.copy:
 		return errStale
 	case !r.learns() || r.at != incomplete:
 		return errInactive

@@ -6,6 +6,9 @@
 //	listener.go    frames in, frames out; the same for both kinds of server. http.go and pages*.go: HTTP on the same port
 //	forward.go     what a meta server that does not lead does with the requests of C++ clients and servers
 //	messages.go    what servers say to each other
+//	servers.go     the servers as the cluster has them, in this process or each in its own; of the latter: far.go the
+//	               links, farserver.go and watch.go the cluster's side, process.go and world.go the server's own
+//	zookeeper.go   what meta servers keep; catchup.go what a new leader tells
 //	meta*.go       the meta server: tables, envs, calls, splits; guardian.go who replaces whom
 //	node.go        a replica server; data.go and scan.go its calls; limits.go what a table's envs deny
 //	command.go     remote commands; settings.go what they change; counters.go and metrics.go what is counted, for 2.5 and 2.6
@@ -18,7 +21,7 @@
 //	release.go     what depends on the release that is spoken
 //
 // What holds: a write is acknowledged when every member of its partition's group has it, at least a majority of the
-// replicas wanted, and then survives any kill of servers, and of the whole process.
+// replicas wanted, and then survives any kill of servers, of the whole process, and of any of the processes.
 package sandbox
 
 import (
@@ -36,6 +39,6 @@ func Kind() sandbox.Kind {
 			{Name: "onebox2", Aliases: []string{"ClusterB"}},
 		},
 		Compat: slices.Clone(releaseNames[:]),
-		New:    start,
+		New:    start, RunNode: runNode,
 	}
 }

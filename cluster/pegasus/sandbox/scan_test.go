@@ -203,8 +203,8 @@ func TestScanValidatesHash(t *testing.T) {
 func TestScanContextsExpire(t *testing.T) {
 	u := scanned(t)
 	a, p := u.openScan("one", wire.GetScannerRequest{BatchSize: 1})
-	for _, s := range u.c.nodes {
-		for _, r := range s.all() {
+	for id := range u.c.nodes {
+		for _, r := range u.c.local(nodeID(id)).all() {
 			r.expireScans(time.Now().Add(scanLife + time.Second))
 		}
 	}

@@ -63,7 +63,7 @@ func TestLivePercentage(t *testing.T) {
 	u.eventually("it is known to be dead", func() bool {
 		return len(ask(u, &wire.ListNodes, wire.ListNodesRequest{Status: wire.NodeUnalive}).Nodes) == 1
 	})
-	boss := c.leader()
+	boss := c.localLeader()
 	for range 2 {
 		boss.rounds.Lock()
 		boss.cure()
@@ -146,7 +146,7 @@ func TestCounters(t *testing.T) {
 	p := u.config("demo").Configs[0]
 	at, hash := p.Primary.String(), hashOn(u.config("demo"), 0)
 	name := func(of string) string { return fmt.Sprintf("replica*app.pegasus*%s@%s", of, p.PID) }
-	r := c.nodes[slices.Index(c.nodeAt, at)].replica(p.PID)
+	r := c.local(nodeID(slices.Index(c.nodeAt, at))).replica(p.PID)
 	r.stats.perSecond(time.Now().Add(-time.Hour), time.Now()) // the window begins now
 	begin := time.Now()
 	for i := range 50 {

@@ -44,6 +44,12 @@ func (u *user) splits(table string, partitions int32) wire.QueryConfigResponse {
 	if config.Partitions != partitions || len(config.Configs) != int(partitions) {
 		u.t.Fatalf("%s has %d partitions, want %d", table, config.Partitions, partitions)
 	}
+	for _, p := range config.Configs { // the parents may not have heard yet that their children are registered
+		u.eventually("clients do not have to wait any more", func() bool {
+			_, err := try(u, p.Primary.String(), &wire.Get, p.PID, key("nobody", "s"))
+			return err == nil
+		})
+	}
 	return config
 }
 
@@ -63,12 +69,9 @@ func (u *user) slowCopies(megabytes string) {
 // children counts the replicas on a node that are children of a split.
 func (u *user) children(id nodeID) int {
 	count := 0
-	n, err := u.c.node(id)
-	if err != nil {
-		return 0
-	}
-	for _, r := range n.(*replicaServer).all() {
-		if r.report().Status == wire.ReplicaPartitionSplit {
+	a, _ := try(u, u.c.nodeAt[id], &wire.QueryReplicaInfo, wire.GPID{}, wire.QueryNodeRequest{}) // none when it is dead
+	for _, r := range a.Replicas {
+		if r.Status == wire.ReplicaPartitionSplit {
 			count++
 		}
 	}
@@ -243,9 +246,9 @@ func TestSplitParts(t *testing.T) {
 	u.parts(config, rows, rows)
 	check(u)
 	u.same("demo")
-	for id, s := range u.c.nodes {
+	for id := range u.c.nodes {
 		count := int64(0)
-		for _, r := range s.all() {
+		for _, r := range u.c.local(nodeID(id)).all() {
 			if r.pid.App == config.AppID {
 				count += r.countKeys()
 			}
@@ -297,9 +300,9 @@ func (u *user) parts(config wire.QueryConfigResponse, seen, held int) {
 	}
 }
 
-func TestSplitUnderWriters(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestSplitUnderWriters(t *testing.T) { modes(t, testSplitUnderWriters) }
+
+func testSplitUnderWriters(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	check := u.keep("demo", "before", 100, 2000)
 	var writers []*writer
@@ -328,9 +331,9 @@ func TestSplitUnderWriters(t *testing.T) {
 }
 
 // A node dies while its replicas are copied to their children, and another one while the first is back.
-func TestSplitNodeDies(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestSplitNodeDies(t *testing.T) { modes(t, testSplitNodeDies) }
+
+func testSplitNodeDies(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	check := u.keep("demo", "before", 200, 10_000)
 	w := startWriter(t, c, "live")
@@ -356,9 +359,9 @@ func TestSplitNodeDies(t *testing.T) {
 }
 
 // A split that is given up leaves nothing behind, and one that is paused in the middle of copying goes on.
-func TestSplitStopsInTheMiddle(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestSplitStopsInTheMiddle(t *testing.T) { modes(t, testSplitStopsInTheMiddle) }
+
+func testSplitStopsInTheMiddle(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	check := u.keep("demo", "before", 100, 20_000)
 	w := startWriter(t, c, "live")
@@ -373,15 +376,14 @@ func TestSplitStopsInTheMiddle(t *testing.T) {
 		t.Fatal(code)
 	}
 	u.eventually("it is canceled", func() bool { return u.config("demo").Partitions == 4 })
-	for id, s := range c.nodes {
+	for id := range c.nodes {
 		a, err := try(u, c.nodeAt[id], &wire.QueryReplicaInfo, wire.GPID{}, wire.QueryNodeRequest{})
 		if err != nil || slices.ContainsFunc(a.Replicas, func(r wire.ReplicaInfo) bool { return r.PID.App == 2 && r.PID.Partition >= 4 }) {
 			t.Errorf("node %d holds %+v, %v", id, a.Replicas, err)
 		}
-		for child := range int32(4) {
-			if at, has := s.stored(wire.GPID{App: 2, Partition: 4 + child}); has {
-				t.Errorf("node %d keeps a child at %v", id, at)
-			}
+		has, err := c.servers()[id].inventory(false)
+		if err != nil || slices.ContainsFunc(has.Replicas, func(h held) bool { return h.PID.App == 2 && h.PID.Partition >= 4 }) {
+			t.Errorf("node %d keeps %+v, %v", id, has.Replicas, err)
 		}
 	}
 	begin()
@@ -420,9 +422,9 @@ func TestSplitClientsWait(t *testing.T) {
 	u.startSplit("demo", 8)
 	u.eventually("children are being made", func() bool { return u.children(0) > 0 })
 	config := u.config("demo")
-	boss := c.leader()
+	boss := c.localLeader()
 	boss.mu.Lock() // the meta server answers nobody
-	n := c.nodes[0]
+	n := c.local(0)
 	var p wire.Partition
 	u.eventually("a partition is about to be registered", func() bool {
 		for _, p = range config.Configs {
@@ -459,9 +461,9 @@ func TestSplitClientsWait(t *testing.T) {
 }
 
 // A meta server that takes over goes on with a split, and knows nothing of its having been paused.
-func TestSplitMetaDies(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
+func TestSplitMetaDies(t *testing.T) { modes(t, testSplitMetaDies) }
+
+func testSplitMetaDies(t *testing.T, c *cluster) {
 	u := newUser(t, c)
 	check := u.keep("demo", "before", 40, 10)
 	release := u.hold("demo")

@@ -48,7 +48,9 @@ func (c *cluster) kill(endpoint string) error {
 		return err
 	}
 	err = end()
-	c.gate(endpoint).resume() // there is nobody any more who could be paused
+	g := c.gate(endpoint)
+	g.resume() // there is nobody any more who could be paused
+	g.deaf.Store(false)
 	c.touch()
 	return err
 }
@@ -60,27 +62,30 @@ func (c *cluster) take(endpoint string) (end func() error, err error) {
 		return nil, err
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	boss := c.boss
 	if id == noNode {
+		defer c.mu.Unlock()
 		p := c.metas[meta]
 		if p == nil {
 			return nil, spec.Errorf(spec.Refused, "%s is dead already", endpoint)
 		}
 		c.metas[meta] = nil
-		if c.boss != nil && c.boss == p.leads() {
+		if boss != nil && boss == p.reign() {
 			c.boss = nil
 			c.vacate(sessionTime)
 		}
 		return p.kill, nil
 	}
-	if c.nodes[id] == nil {
+	s := c.nodes[id]
+	c.nodes[id] = nil
+	c.mu.Unlock()
+	if s == nil {
 		return nil, spec.Errorf(spec.Refused, "%s is dead already", endpoint)
 	}
-	end, c.nodes[id] = c.nodes[id].kill, nil
-	if boss := c.boss; boss != nil {
+	if boss != nil {
 		boss.missed(id)
 	}
-	return end, nil
+	return s.kill, nil
 }
 
 // Stop ends a server after it has answered what it was asked. A leading meta server gives up the lead.
@@ -92,20 +97,20 @@ func (c *cluster) Stop(_ context.Context, endpoint string) error {
 		return err
 	}
 	c.mu.Lock()
-	var port *listener
+	var s server
 	if id == noNode && c.metas[meta] != nil {
-		port = c.metas[meta].port
+		s = c.metas[meta]
 	} else if id != noNode && c.nodes[id] != nil {
-		port = c.nodes[id].port
+		s = c.nodes[id]
 	}
 	c.mu.Unlock()
 	switch {
-	case port == nil:
+	case s == nil:
 		return spec.Errorf(spec.Refused, "%s is dead already", endpoint)
 	case c.gate(endpoint).paused():
 		return spec.Errorf(spec.Refused, "%s is paused: it cannot stop by itself", endpoint)
 	}
-	port.drain()
+	s.drain()
 	err = c.kill(endpoint)
 	if c.leader() == nil { // its session ended with it
 		c.term++
@@ -130,7 +135,8 @@ func (c *cluster) Pause(_ context.Context, endpoint string) error {
 		return spec.Errorf(spec.Refused, "%s is paused already", endpoint)
 	}
 	c.gate(endpoint).pause()
-	if boss := c.leader(); boss != nil && boss.address == endpoint {
+	c.publish()
+	if boss := c.leader(); boss != nil && boss.at() == endpoint {
 		boss.finishRound()
 		c.vacate(sessionTime)
 	}
@@ -139,7 +145,7 @@ func (c *cluster) Pause(_ context.Context, endpoint string) error {
 }
 
 // Start starts a dead server again, or lets a paused one go on.
-func (c *cluster) Start(_ context.Context, endpoint string) error {
+func (c *cluster) Start(ctx context.Context, endpoint string) error {
 	c.steer.Lock()
 	defer c.steer.Unlock()
 	meta, id, err := c.find(endpoint)
@@ -148,15 +154,15 @@ func (c *cluster) Start(_ context.Context, endpoint string) error {
 	}
 	switch runs := c.runs(meta, id); {
 	case runs && c.gate(endpoint).paused():
-		err = errors.Join(c.resume(endpoint, meta), c.elect())
+		err = errors.Join(c.resume(ctx, endpoint, meta), c.elect())
 	case runs:
 		return spec.Errorf(spec.Refused, "%s is running", endpoint)
 	case id == noNode:
-		if err = c.startProcess(meta); err == nil {
+		if err = c.startMeta(ctx, meta); err == nil {
 			err = c.elect()
 		}
 	default:
-		err = c.startNode(id)
+		err = c.startNode(ctx, id)
 	}
 	c.touch()
 	return err
@@ -164,23 +170,39 @@ func (c *cluster) Start(_ context.Context, endpoint string) error {
 
 // resume lets a paused server go on. A replica server whose lease has run out knows it before it answers anybody; a
 // meta server that led and does not any more starts anew, as Pegasus's does.
-func (c *cluster) resume(endpoint string, meta int) error {
+func (c *cluster) resume(ctx context.Context, endpoint string, meta int) error {
+	if err := c.wake(ctx, endpoint); err != nil {
+		return err
+	}
 	if meta >= 0 {
-		c.mu.Lock()
-		p := c.metas[meta]
-		c.mu.Unlock()
-		if leads := p.leads(); leads != nil && leads != c.leader() {
-			if err := c.kill(endpoint); err != nil {
-				return err
-			}
-			return c.startProcess(meta)
+		if err := c.reinstate(ctx, endpoint, meta); err != nil {
+			return err
 		}
-		c.term++ // an election that is due is void
-		c.gate(endpoint).resume()
-		return nil
 	}
 	c.gate(endpoint).resume()
 	return nil
+}
+
+// reinstate has a meta server that was silent lead on, when it leads and no other one does yet.
+func (c *cluster) reinstate(ctx context.Context, endpoint string, meta int) error {
+	c.mu.Lock()
+	p := c.metas[meta]
+	c.mu.Unlock()
+	switch boss := c.leader(); {
+	case p.reign() == nil:
+		return nil
+	case p.reign() != boss:
+		return c.restart(ctx, endpoint, meta)
+	}
+	c.term++ // an election that is due is void
+	return nil
+}
+
+func (c *cluster) restart(ctx context.Context, endpoint string, meta int) error {
+	if err := c.kill(endpoint); err != nil {
+		return err
+	}
+	return c.startMeta(ctx, meta)
 }
 
 // Lose kills a replica server unless it is dead, and deletes its store. A meta server has nothing of its own: what is
@@ -206,10 +228,13 @@ func (c *cluster) Lose(_ context.Context, endpoint string) error {
 // loseMetadata empties the store of the meta servers. c.steer is held.
 func (c *cluster) loseMetadata() error {
 	if boss := c.leader(); boss != nil {
-		if err := c.kill(boss.address); err != nil {
+		if err := c.kill(boss.at()); err != nil {
 			return err
 		}
 	}
+	c.keeping.Lock()
+	defer c.keeping.Unlock()
+	c.reign++ // what the last leader, in a process of its own, was about to keep is refused
 	if err := c.store.Close(); err != nil {
 		return err
 	}
@@ -231,6 +256,7 @@ func (c *cluster) Slow(_ context.Context, endpoint string, by time.Duration) err
 		return err
 	}
 	c.gate(endpoint).slow.Store(int64(by))
+	c.tellAll()
 	return nil
 }
 
@@ -243,7 +269,18 @@ func (c *cluster) Fill(_ context.Context, endpoint string, percent int) error {
 		return spec.Errorf(spec.Unable, "%s is a meta server: it keeps no replicas on disks", endpoint)
 	}
 	c.gate(endpoint).filled.Store(int64(percent))
+	c.tellAll()
 	return nil
+}
+
+// tellAll has servers in processes of their own know what was done to gates.
+func (c *cluster) tellAll() {
+	if c.spawn == nil {
+		return
+	}
+	c.steer.Lock()
+	defer c.steer.Unlock()
+	c.publish()
 }
 
 // Partition cuts two servers off each other.
@@ -278,6 +315,7 @@ func (c *cluster) Throttle(_ context.Context, writesPerSecond int) error {
 	for _, endpoint := range c.nodeAt {
 		c.gate(endpoint).writes.set(float64(writesPerSecond))
 	}
+	c.tellAll()
 	return nil
 }
 
@@ -289,6 +327,7 @@ func (c *cluster) Points() []sandbox.Point {
 // Break arms a fault point.
 func (c *cluster) Break(_ context.Context, point string, n int) error {
 	if c.gate(c.metaAts[0]).points.arm(point, n) || c.gate(c.nodeAt[0]).points.arm(point, n) {
+		c.tellAll()
 		return nil
 	}
 	return noPoint(point, c.Points())

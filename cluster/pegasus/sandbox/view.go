@@ -1,16 +1,12 @@
 package sandbox
 
 import (
-	"errors"
 	"time"
 
 	"shardsh/cluster/pegasus/wire"
 )
 
-// errSilent is a server that does not answer: it is paused, or cut off. Whoever calls it has given up waiting.
-var errSilent = errors.New("the server does not answer")
-
-// view is the network as one server has it.
+// view is the network as one server has it that is in the cluster's own process.
 type view struct {
 	c    *cluster
 	from string // the server's endpoint
@@ -23,7 +19,7 @@ func (v view) meta() (metaLink, error) {
 	switch {
 	case boss == nil:
 		return nil, errDead
-	case !v.c.reach(v.from, boss.address):
+	case !v.c.reach(v.from, boss.at()):
 		return nil, errSilent
 	}
 	return boss, nil
@@ -48,6 +44,8 @@ func (v view) address(id nodeID) string   { return v.c.address(id) }
 func (v view) gate(endpoint string) *gate { return v.c.gate(endpoint) }
 func (v view) release() release           { return v.c.release }
 func (v view) cluster() string            { return v.c.name }
+func (v view) leader() string             { return v.c.leaderAt() }
+func (v view) lapsed() bool               { return false } // the cluster says so, see touch
 
 // slowLink is a link to a slow server: its mutations take longer. Many can be under way at once.
 type slowLink struct {
@@ -104,12 +102,13 @@ const leaseTime = 20 * time.Second / timers
 // meta server begins to lose its lease, and to be missed; one that can again has what it lost to be given back. c.steer
 // is held.
 func (c *cluster) touch() {
+	c.publish()
 	boss := c.leader()
 	for id, s := range c.servers() {
 		if s == nil {
 			continue
 		}
-		switch near := boss != nil && c.reach(s.address, boss.address); {
+		switch near := boss != nil && c.reach(c.nodeAt[id], boss.at()); {
 		case !near && s.lose() && boss != nil:
 			boss.missed(nodeID(id))
 		case near && s.regain():
@@ -130,9 +129,7 @@ func (s *replicaServer) regain() bool {
 		return false
 	}
 	if s.alone() {
-		for _, r := range s.all() {
-			r.reset()
-		}
+		s.reset()
 	}
 	s.silent.Store(0)
 	return true
@@ -141,7 +138,13 @@ func (s *replicaServer) regain() bool {
 // alone says whether the server's lease has run out: its replicas may not serve.
 func (s *replicaServer) alone() bool {
 	since := s.silent.Load()
-	return since != 0 && time.Since(s.started)-time.Duration(since) >= leaseTime
+	return since != 0 && time.Since(s.started)-time.Duration(since) >= leaseTime || s.net.lapsed()
+}
+
+func (s *replicaServer) reset() {
+	for _, r := range s.all() {
+		r.reset()
+	}
 }
 
 // reset makes the replica what it is after a start of its server: inactive, in no group that it knows of.

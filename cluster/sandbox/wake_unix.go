@@ -1,0 +1,11 @@
+//go:build unix
+
+package sandbox
+
+import (
+	"os"
+	"syscall"
+)
+
+// wake has a process go on that somebody has stopped.
+func wake(p *os.Process) error { return p.Signal(syscall.SIGCONT) }
