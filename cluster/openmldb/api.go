@@ -135,7 +135,9 @@ type OpFilter struct {
 }
 
 // Over says that the operation has ended, well or not.
-func (o Op) Over() bool { return o.Status == "kDone" || o.Status == "kFailed" || o.Status == "kCanceled" }
+func (o Op) Over() bool {
+	return o.Status == "kDone" || o.Status == "kFailed" || o.Status == "kCanceled"
+}
 
 // OpTrace is what can be found about an operation beyond its line: from ZooKeeper where the cluster is found there, and
 // from the tablets' own lists of tasks.

@@ -18,12 +18,16 @@ func TestRowGolden(t *testing.T) {
 		values []any
 		want   string
 	}{
-		{"string int bigint", schemaOf(types.DataType_kString, types.DataType_kInt, types.DataType_kBigInt),
+		{
+			"string int bigint", schemaOf(types.DataType_kString, types.DataType_kInt, types.DataType_kBigInt),
 			[]any{"card0", int32(7), int64(1528872944000)},
-			"01 01 19 00 00 00 f8 07 00 00 00 80 c1 ed f7 63 01 00 00 14 63 61 72 64 30"},
-		{"nulls", schemaOf(types.DataType_kString, types.DataType_kInt, types.DataType_kString, types.DataType_kDouble),
+			"01 01 19 00 00 00 f8 07 00 00 00 80 c1 ed f7 63 01 00 00 14 63 61 72 64 30",
+		},
+		{
+			"nulls", schemaOf(types.DataType_kString, types.DataType_kInt, types.DataType_kString, types.DataType_kDouble),
 			[]any{"a", nil, nil, 1.5},
-			"01 01 16 00 00 00 f6 00 00 00 00 00 00 00 00 00 00 f8 3f 15 16 61"},
+			"01 01 16 00 00 00 f6 00 00 00 00 00 00 00 00 00 00 f8 3f 15 16 61",
+		},
 	} {
 		want := golden(t, tt.want)
 		got, err := tt.schema.Encode(tt.values)
