@@ -3,6 +3,7 @@ package openmldb
 import (
 	"context"
 	"iter"
+	"slices"
 	"time"
 
 	"shardsh/cluster"
@@ -127,6 +128,11 @@ func (n TableName) String() string {
 		return n.Name
 	}
 	return n.DB + "/" + n.Name
+}
+
+// Internal says that the table is one of the store's own, which its clients do not show.
+func (n TableName) Internal() bool {
+	return slices.Contains([]string{"__INTERNAL_DB", "INFORMATION_SCHEMA", "__PRE_AGG_DB"}, n.DB)
 }
 
 // Table is what the nameserver knows of a table.
