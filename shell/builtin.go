@@ -13,7 +13,7 @@ func builtins(s *Shell) []spec.Command {
 		clustersWord(s), clusterWord(s), useWord(s),
 		letWord(s), optionWord(s), onOffWord(s, "timing", "show how long each command took"),
 		onOffWord(s, "trace", "show every call on the wire on stderr"),
-		escapeAllWord(s), timeoutWord(s),
+		escapeAllWord(s), timeoutWord(s), useDatabaseWord(s), onWord(s), openmldbWord(s),
 		sourceWord(s), editWord(s), waitWord(s), watchWord(s), historyWord(s), configShowWord(s),
 		holdsWord(s), holdsRestoreWord(s), applyWord(s), undoWord(s),
 		helpWord(s), matrixWord(s), exitCodesWord(), formatsWord(), completionWord(s), versionWord(s), exitWord(),

@@ -249,6 +249,13 @@ func (x extras) over(outer extras) extras {
 
 // resolve turns the words of a line into a Call of one command.
 func (s *Shell) resolve(words []string) (*spec.Call, extras, error) {
+	if node, rest, ok := s.aimed(words); ok {
+		call, x, err := s.resolve(rest)
+		if call != nil {
+			call.Node = node
+		}
+		return call, x, err
+	}
 	found, n := s.words.lookup(words)
 	if len(found) == 0 {
 		return nil, extras{}, s.words.unknownWord(words[0], s.session.system())
@@ -269,8 +276,8 @@ func (s *Shell) resolve(words []string) (*spec.Call, extras, error) {
 		return nil, x, err
 	}
 	call := &spec.Call{
-		Command: c, Args: p.args, Flags: p.flags, Cluster: s.session.cluster, Table: s.session.table, Wait: s.waitFor(x),
-		Force: x.Force || s.flags.force,
+		Command: c, Args: p.args, Flags: p.flags, Cluster: s.session.cluster, Table: s.session.table, Node: s.session.node,
+		Wait: s.waitFor(x), Force: x.Force || s.flags.force,
 	}
 	return call, x, nil
 }
@@ -353,7 +360,7 @@ func validate(kind spec.ArgKind, values []string, name, value string) error {
 				err = fmt.Errorf("%s: %q is not k=v", name, pair)
 			}
 		}
-	case spec.ArgText, spec.ArgBytes, spec.ArgTable, spec.ArgEndpoint, spec.ArgCluster, spec.ArgSetting, spec.ArgFile,
+	case spec.ArgText, spec.ArgBytes, spec.ArgTable, spec.ArgDatabase, spec.ArgEndpoint, spec.ArgCluster, spec.ArgSetting, spec.ArgFile,
 		spec.ArgCommand, spec.ArgLine:
 	}
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 type session struct {
 	mu       sync.Mutex // completion reads from another goroutine
 	cluster  string     // name or address, "" when none
-	table    string
+	table    string     // or database
+	node     string     // the endpoint that lines are aimed at, "" for the cluster itself
 	vars     map[string]string
 	options  map[string]string // set by `option`, above flags, environment and config.ini
 	open     map[string]*opened
@@ -51,6 +52,13 @@ func (s *session) where() (name, table string) {
 	return s.cluster, s.table
 }
 
+// on answers the node that lines are aimed at.
+func (s *session) on() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.node
+}
+
 // system is the name of the current cluster's system, "" when none is chosen.
 func (s *session) system() string {
 	s.mu.Lock()
@@ -68,11 +76,11 @@ func (s *session) target() target {
 func (s *session) aside() (back func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	name, table := s.cluster, s.table
+	name, table, node := s.cluster, s.table, s.node
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.cluster, s.table = name, table
+		s.cluster, s.table, s.node = name, table, node
 	}
 }
 
@@ -115,7 +123,7 @@ func (s *Shell) choose(name string) error {
 	defer s.session.mu.Unlock()
 	s.session.resolved[name] = t
 	if s.session.cluster != name {
-		s.session.cluster, s.session.table = name, ""
+		s.session.cluster, s.session.table, s.session.node = name, "", ""
 	}
 	return nil
 }

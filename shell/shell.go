@@ -195,6 +195,9 @@ func (s *Shell) prompt() string {
 	if t.system.Prompt != nil {
 		text = t.system.Prompt(name, table)
 	}
+	if node := s.session.on(); node != "" {
+		text = "[" + node + "] " + text
+	}
 	for _, state := range s.live.state(s.changed) {
 		text = "[" + state + "] " + text
 	}

@@ -12,7 +12,8 @@ type Call struct {
 	Command *Command
 	Line    string // as typed, secrets replaced by ***
 	Cluster string // the current cluster; commands that open another name it in a flag
-	Table   string // the current table, "" when none
+	Table   string // the current table, or database where the store has those; "" when none
+	Node    string // the storage node that the line is aimed at (`on NODE`), "" when none: as typed, or its endpoint
 	Args    []string
 	// Flags holds what was given, by Flag.Key; absent flags answer their default.
 	Flags map[string][]string

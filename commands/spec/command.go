@@ -33,6 +33,9 @@ type Command struct {
 	FlagsFirst bool
 	// Offline words need no cluster: they run without a current one.
 	Offline bool
+	// Tool marks the name of a store's own program: lines of its manuals begin with it, also behind a path
+	// (./bin/openmldb).
+	Tool bool
 
 	// Query reads and answers. It may start reading only when the rows are pulled.
 	Query func(ctx context.Context, call *Call) (*Table, error)
@@ -100,6 +103,7 @@ const (
 	ArgMillis                   // a bare number of milliseconds, as the stores' own shells take it, or Go's syntax
 	ArgEnum                     // one of Values
 	ArgTable                    // the name of a table
+	ArgDatabase                 // the name of a database
 	ArgPartition                // the number of a partition of the table in use
 	ArgEndpoint                 // host:port of a node
 	ArgCluster                  // the name of a configured cluster, or an address
@@ -158,7 +162,7 @@ func (f Flag) usage() string {
 
 var argKindNames = map[ArgKind]string{
 	ArgText: "text", ArgBytes: "bytes", ArgInt: "n", ArgBool: "true|false", ArgDuration: "duration", ArgMillis: "ms",
-	ArgEnum: "word", ArgTable: "table", ArgPartition: "partition", ArgEndpoint: "host:port", ArgCluster: "cluster", ArgSetting: "setting",
+	ArgEnum: "word", ArgTable: "table", ArgDatabase: "database", ArgPartition: "partition", ArgEndpoint: "host:port", ArgCluster: "cluster", ArgSetting: "setting",
 	ArgPair: "k=v,…", ArgFile: "file", ArgCommand: "command", ArgLine: "command…",
 }
 
