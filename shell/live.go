@@ -31,7 +31,7 @@ type liveValues struct {
 	wake    func() // redraws the prompt
 	cluster string
 	tables  []string
-	bases   []string // databases
+	bases   []string       // databases
 	counts  map[string]int // partitions of each table
 	nodes   []string
 	states  []string // what the prompt shows: "freezed"
