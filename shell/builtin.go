@@ -54,12 +54,24 @@ func versionWord(s *Shell) spec.Command {
 	}
 }
 
+// SystemExample is an example and the store it is meant for, "" for any.
+type SystemExample struct {
+	spec.Example
+	System string
+}
+
 // Examples lists the examples of every word, for the tests that run them.
-func Examples() []spec.Example {
+func Examples() []SystemExample {
 	s := &Shell{session: newSession()}
-	var all []spec.Example
+	var all []SystemExample
 	for _, c := range append(Words(s), builtins(s)...) {
-		all = append(all, c.Examples...)
+		for _, e := range c.Examples {
+			x := SystemExample{Example: e}
+			if len(c.Systems) > 0 {
+				x.System = c.Systems[0]
+			}
+			all = append(all, x)
+		}
 	}
 	return all
 }
