@@ -11,5 +11,8 @@ var systems = []string{"openmldb"}
 
 // Words lists the words of OpenMLDB.
 func Words(env commands.Env) []spec.Command {
-	return []spec.Command{}
+	return []spec.Command{
+		ShowTable(env),
+		ShowOpStatus(env),
+	}
 }
