@@ -29,16 +29,18 @@ func ShowOpStatus(env commands.Env) spec.Command {
 		},
 		SeeAlso: []string{"cancelop", "deleteop", "offlineendpoint", "recoverendpoint"},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
-			filter := driver.OpFilter{Partition: -1}
-			if call.Arg(0) != "" {
-				filter.Table = named(call, call.Arg(0))
-			}
-			if call.Arg(1) != "" {
-				filter.Partition = int(call.ArgInt(1))
-			}
 			c, err := open(ctx, env, call)
 			if err != nil {
 				return nil, err
+			}
+			filter := driver.OpFilter{Partition: -1}
+			if call.Arg(0) != "" {
+				if filter.Table, err = c.Find(ctx, call.Arg(0), call.Table); err != nil {
+					return nil, err
+				}
+			}
+			if call.Arg(1) != "" {
+				filter.Partition = int(call.ArgInt(1))
 			}
 			ops, err := c.Ops(ctx, filter)
 			if err != nil {

@@ -2,6 +2,7 @@ package openmldb
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	driver "shardsh/cluster/openmldb"
@@ -41,22 +42,21 @@ func ShowTable(env commands.Env) spec.Command {
 }
 
 // tablesOf answers the table that a line names, or those of the database in use, or all.
-func tablesOf(ctx context.Context, c metadata, call *spec.Call) ([]driver.Table, error) {
+func tablesOf(ctx context.Context, c schema, call *spec.Call) ([]driver.Table, error) {
 	if call.Arg(0) != "" {
-		t, err := findTable(ctx, c, named(call, call.Arg(0)))
-		return []driver.Table{t}, err
-	}
-	all, err := c.ShowTables(ctx, call.Bool("hidden"))
-	if err != nil || call.Table == "" {
-		return all, err
-	}
-	var some []driver.Table
-	for _, t := range all {
-		if t.DB == call.Table {
-			some = append(some, t)
+		t, err := findTable(ctx, c, call, call.Arg(0))
+		if err != nil {
+			return nil, err
 		}
+		return []driver.Table{*t}, nil
 	}
-	return some, nil
+	all, err := c.DescribeAll(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(t driver.Table) bool {
+		return call.Table != "" && t.DB != call.Table || call.Table == "" && t.Internal() && !call.Bool("hidden")
+	}), nil
 }
 
 func replicaTable(all []driver.Table) *spec.Table {
