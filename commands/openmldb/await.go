@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"shardsh/cluster"
 	driver "shardsh/cluster/openmldb"
 	"shardsh/commands/spec"
 )
@@ -79,12 +80,14 @@ func follow(
 var errWaited = errors.New("the time to wait is over")
 
 // waited says of what was still going on when waiting ended.
-func waited(ctx context.Context, ops []driver.Op, err error) error {
+func waited(ctx context.Context, ops []driver.Op, err error) error { return waitedFor(ctx, doing(ops), err) }
+
+func waitedFor(ctx context.Context, what string, err error) error {
 	if !errors.Is(context.Cause(ctx), errWaited) {
 		return err
 	}
-	return spec.Errorf(spec.PartlyDone, "still going on when the time to wait was over: %s", doing(ops)).
-		WithHint("the nameserver goes on; showopstatus follows it")
+	return spec.Errorf(spec.PartlyDone, "still going on when the time to wait was over: %s", what).
+		WithHint("the cluster goes on; showopstatus follows it")
 }
 
 // doing names the operations that are not over, with the task each is at.
@@ -197,4 +200,13 @@ func manual(ctx context.Context, c metadata, line *spec.Call, p *spec.Plan) erro
 		Restore: func(was string) string { return "confset " + autoFailover + " " + was },
 	})
 	return nil
+}
+
+// match finds the tablet that a person means.
+func match(ctx context.Context, c metadata, name string) (string, error) {
+	nodes, err := c.Nodes(ctx)
+	if err != nil {
+		return "", err
+	}
+	return cluster.Match(nodes, name)
 }

@@ -44,7 +44,7 @@ type Command struct {
 }
 
 // Topics orders the headings of `help` and of the command matrix.
-var Topics = []string{"cluster", "tables", "partitions", "failover", "settings", "rows", "shell", "sandbox"}
+var Topics = []string{"cluster", "tables", "partitions", "failover", "settings", "rows", "tablet", "shell", "sandbox"}
 
 // Example is a line that help shows and that the tests run. Setup lines run before it and are not shown.
 type Example struct {
