@@ -13,11 +13,11 @@ import (
 
 // Words that move the session where a store has databases, and tablets with words of their own.
 
-var openmldb = []string{"openmldb"}
+var withTablets = []string{"openmldb"}
 
 func useDatabaseWord(s *Shell) spec.Command {
 	return spec.Command{
-		Name: "use", Systems: openmldb, Topic: "cluster", Needs: []string{"databases"},
+		Name: "use", Systems: withTablets, Topic: "cluster", Needs: []string{"databases"},
 		Summary: "choose the database that words take their tables from",
 		Long: "Checks that the database exists and makes it the current one. Without a name the tables that are in no database " +
 			"are meant again. db/table names a table of any database, whichever is in use.",
@@ -66,7 +66,7 @@ const aimWord = "on"
 
 // aimed tells a line that is aimed at a node, `on NODE LINE…`, from its rest.
 func (s *Shell) aimed(words []string) (node string, rest []string, ok bool) {
-	if len(words) < 3 || words[0] != aimWord || !slices.Contains(openmldb, s.session.system()) || flagName(words[2]) != "" {
+	if len(words) < 3 || words[0] != aimWord || !slices.Contains(withTablets, s.session.system()) || flagName(words[2]) != "" {
 		return "", nil, false
 	}
 	return words[1], words[2:], true
@@ -74,7 +74,7 @@ func (s *Shell) aimed(words []string) (node string, rest []string, ok bool) {
 
 func onWord(s *Shell) spec.Command {
 	return spec.Command{
-		Name: aimWord, Systems: openmldb, Topic: "cluster", FlagsFirst: true,
+		Name: aimWord, Systems: withTablets, Topic: "cluster", FlagsFirst: true,
 		Summary: "aim lines at one tablet, as the tablet's own client does; without a name, leave it",
 		Long: "Words of tablets (loadtable, gettablestatus, changerole …) go to the tablet that was entered, which the prompt shows " +
 			"until on leaves it. With a line behind the name only that line is aimed. Every other word goes to the nameserver as " +

@@ -80,7 +80,9 @@ func follow(
 var errWaited = errors.New("the time to wait is over")
 
 // waited says of what was still going on when waiting ended.
-func waited(ctx context.Context, ops []driver.Op, err error) error { return waitedFor(ctx, doing(ops), err) }
+func waited(ctx context.Context, ops []driver.Op, err error) error {
+	return waitedFor(ctx, doing(ops), err)
+}
 
 func waitedFor(ctx context.Context, what string, err error) error {
 	if !errors.Is(context.Cause(ctx), errWaited) {

@@ -69,10 +69,19 @@ func statusTable(all []driver.TabletPartition) *spec.Table {
 	}
 	return &spec.Table{
 		Columns: []spec.Column{
-			{Name: "tid", Kind: spec.Int}, {Name: "pid", Kind: spec.Int}, {Name: "offset", Kind: spec.Int}, {Name: "mode"}, {Name: "state"},
-			{Name: "enable_expire", Kind: spec.Bool}, {Name: "memused", Kind: spec.Size}, {Name: "compress_type"},
-			{Name: "skiplist_height", Kind: spec.Int}, {Name: "name"}, {Name: "record_cnt", Kind: spec.Int},
-			{Name: "diskused", Kind: spec.Size}, {Name: "storage_mode"},
+			{Name: "tid", Kind: spec.Int},
+			{Name: "pid", Kind: spec.Int},
+			{Name: "offset", Kind: spec.Int},
+			{Name: "mode"},
+			{Name: "state"},
+			{Name: "enable_expire", Kind: spec.Bool},
+			{Name: "memused", Kind: spec.Size},
+			{Name: "compress_type"},
+			{Name: "skiplist_height", Kind: spec.Int},
+			{Name: "name"},
+			{Name: "record_cnt", Kind: spec.Int},
+			{Name: "diskused", Kind: spec.Size},
+			{Name: "storage_mode"},
 		},
 		Rows: spec.RowsOf(rows...),
 	}
@@ -104,7 +113,10 @@ func GetTableFollower(env commands.Env) spec.Command {
 			}
 			return &spec.Table{
 				Columns: []spec.Column{
-					{Name: "tid", Kind: spec.Int}, {Name: "pid", Kind: spec.Int}, {Name: "leader_offset", Kind: spec.Int}, {Name: "follower"},
+					{Name: "tid", Kind: spec.Int},
+					{Name: "pid", Kind: spec.Int},
+					{Name: "leader_offset", Kind: spec.Int},
+					{Name: "follower"},
 					{Name: "offset", Kind: spec.Int},
 				},
 				Rows: spec.RowsOf(rows...),

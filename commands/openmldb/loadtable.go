@@ -44,7 +44,7 @@ func loadTable(ctx context.Context, env commands.Env, line *spec.Call) (*spec.Pl
 		return nil, err
 	}
 	load := driver.LoadTable{
-		TID: o.tid, PID: o.pid, Segments: uint32(line.ArgInt(4)), Minutes: uint64(line.ArgInt(3)), Leader: line.Arg(5) != "false",
+		TID: o.tid, PID: o.pid, Segments: uint32(line.ArgInt(4)), Minutes: uint64(line.ArgInt(3)), Leader: line.Arg(5) == "" || line.ArgBool(5),
 	}
 	tables, err := o.DescribeAll(ctx)
 	if err != nil {

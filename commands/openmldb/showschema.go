@@ -75,9 +75,17 @@ func Info(env commands.Env) spec.Command {
 				}
 			}
 			return spec.Record([]spec.Column{
-				{Name: "name"}, {Name: "db"}, {Name: "tid", Kind: spec.Int}, {Name: "replica_num", Kind: spec.Int},
-				{Name: "partition_num", Kind: spec.Int}, {Name: "compress_type"}, {Name: "storage_mode"}, {Name: "record_cnt", Kind: spec.Int},
-				{Name: "memused", Kind: spec.Size}, {Name: "diskused", Kind: spec.Size}, {Name: "partition_key", Kind: spec.List},
+				{Name: "name"},
+				{Name: "db"},
+				{Name: "tid", Kind: spec.Int},
+				{Name: "replica_num", Kind: spec.Int},
+				{Name: "partition_num", Kind: spec.Int},
+				{Name: "compress_type"},
+				{Name: "storage_mode"},
+				{Name: "record_cnt", Kind: spec.Int},
+				{Name: "memused", Kind: spec.Size},
+				{Name: "diskused", Kind: spec.Size},
+				{Name: "partition_key", Kind: spec.List},
 			}, t.Name, word(t.DB), t.ID, t.Replicas, t.Partitions, t.Compress, t.Storage, records, memory, disk, t.PartitionKey), nil
 		},
 	}

@@ -153,7 +153,7 @@ func SetExpire(env commands.Env) spec.Command {
 			if err != nil {
 				return nil, err
 			}
-			on := line.Arg(2) == "true"
+			on := line.ArgBool(2)
 			class := spec.Alter
 			if on {
 				class = spec.Risky // rows that have outlived their TTL go at once

@@ -45,6 +45,12 @@ func (c *Call) ArgInt(i int) int64 {
 	return n
 }
 
+// ArgBool returns argument i as a truth value, false when it was not given. The argument must be declared ArgBool.
+func (c *Call) ArgBool(i int) bool {
+	b, _ := strconv.ParseBool(c.Arg(i))
+	return b
+}
+
 // Has reports whether the flag was given on the line.
 func (c *Call) Has(name string) bool {
 	_, ok := c.Flags[name]
