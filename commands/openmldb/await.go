@@ -192,7 +192,12 @@ func manual(ctx context.Context, c metadata, line *spec.Call, p *spec.Plan) erro
 	if !line.Bool(manualFlag.Name) {
 		return refusedByAutoFailover(ctx, c, line, line.Command.Name)
 	}
-	p.Holds = append(p.Holds, spec.Hold{
+	p.Holds = append(p.Holds, autoFailoverHold(c))
+	return nil
+}
+
+func autoFailoverHold(c metadata) spec.Hold {
+	return spec.Hold{
 		Setting: autoFailover, During: "false", Class: spec.Risky,
 		Read: func(ctx context.Context) (string, error) {
 			on, err := c.AutoFailover(ctx)
@@ -200,8 +205,7 @@ func manual(ctx context.Context, c metadata, line *spec.Call, p *spec.Plan) erro
 		},
 		Write:   func(ctx context.Context, value string) error { return c.SetConf(ctx, autoFailover, value) },
 		Restore: func(was string) string { return "confset " + autoFailover + " " + was },
-	})
-	return nil
+	}
 }
 
 // match finds the tablet that a person means.
