@@ -1,0 +1,93 @@
+package openmldb
+
+import (
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/prototext"
+	"google.golang.org/protobuf/proto"
+
+	"shardsh/cluster/openmldb/pb/ns"
+	"shardsh/commands/spec"
+)
+
+// FormatPartition writes a partition in protobuf's text format, as the nameserver client keeps one in a file.
+func FormatPartition(p Partition) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "pid: %d\n", p.ID)
+	for _, r := range p.Replicas {
+		b.WriteString("partition_meta {\n")
+		fmt.Fprintf(&b, "  endpoint: %q\n  is_leader: %t\n  is_alive: %t\n", r.Endpoint, r.Leader, r.Alive)
+		for _, n := range []struct {
+			name  string
+			value *uint64
+		}{{"offset", r.Offset}, {"record_cnt", r.Records}, {"record_byte_size", r.Memory}, {"diskused", r.Disk}} {
+			if n.value != nil {
+				fmt.Fprintf(&b, "  %s: %d\n", n.name, *n.value)
+			}
+		}
+		if !r.Present {
+			b.WriteString("  tablet_has_partition: false\n")
+		}
+		b.WriteString("}\n")
+	}
+	for _, t := range p.Terms {
+		fmt.Fprintf(&b, "term_offset {\n  term: %d\n  offset: %d\n}\n", t.Term, t.Offset)
+	}
+	return b.String()
+}
+
+// maxFile bounds files in the text format.
+const maxFile = 8 << 20
+
+// ParsePartition is the inverse of FormatPartition; files of the nameserver client may be given, too. The error is a
+// usage error.
+func ParsePartition(text string) (Partition, error) {
+	m := &ns.TablePartition{}
+	if err := parseText(text, m); err != nil {
+		return Partition{}, err
+	}
+	return partitionOf(m), nil
+}
+
+// ParseTableFile reads the file that the nameserver client's create takes: a nameserver.TableInfo in protobuf's text
+// format.
+func ParseTableFile(text string) (NewTable, error) {
+	m := &ns.TableInfo{}
+	if err := parseText(text, m); err != nil {
+		return NewTable{}, err
+	}
+	if m.OfflineTableInfo != nil || len(m.AddedColumnDesc) > 0 || len(m.SchemaVersions) > 0 {
+		return NewTable{}, spec.Errorf(spec.Usage, "a new table has neither added columns nor offline data")
+	}
+	t, err := tableOf(m)
+	if err != nil {
+		return NewTable{}, spec.Errorf(spec.Usage, "%w", err)
+	}
+	n := NewTable{
+		TableName: t.TableName, Columns: t.Columns, Indexes: t.Indexes, Partitions: int(m.GetPartitionNum()),
+		Replicas: int(m.GetReplicaNum()), PartitionKey: t.PartitionKey, Parts: t.Parts,
+	}
+	if m.StorageMode != nil {
+		n.Storage = t.Storage
+	}
+	if m.CompressType != nil {
+		n.Compress = t.Compress
+	}
+	if m.SegCnt != nil {
+		n.Segments = t.Segments
+	}
+	return n, nil
+}
+
+func parseText(text string, m proto.Message) error {
+	if len(text) > maxFile {
+		return spec.Errorf(spec.Usage, "the file is longer than %d MiB", maxFile>>20)
+	}
+	if err := prototext.Unmarshal([]byte(text), m); err != nil {
+		// The library varies its words on purpose.
+		why := strings.ReplaceAll(err.Error(), "\u00a0", " ")
+		return spec.Errorf(spec.Usage, "%s", strings.TrimPrefix(why, "proto: ")).WithHint("it is a message in protobuf's text format")
+	}
+	return nil
+}
