@@ -186,7 +186,7 @@ func TestStall(t *testing.T) {
 }
 
 // hostile is a server that answers a connection with whatever it likes.
-func hostile(t *testing.T, serve func(net.Conn)) string {
+func hostile(t testing.TB, serve func(net.Conn)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -55,8 +55,6 @@ func (w *watching) use() (keeper, error) {
 	}
 	if w.session == nil {
 		w.session = w.open()
-		w.forgetLocked()
-		w.watched = false
 	}
 	return w.session, nil
 }
@@ -66,7 +64,7 @@ func (w *watching) drop(k keeper) {
 	w.mu.Lock()
 	was := w.session == k
 	if was {
-		w.session = nil
+		w.session, w.watched = nil, false
 		w.forgetLocked()
 	}
 	w.mu.Unlock()

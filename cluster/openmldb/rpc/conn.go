@@ -263,16 +263,26 @@ func (c *Conn) write() {
 			return
 		}
 		var out net.Buffers
+		var taken []*pending
+		var ends []int64 // of their frames, among all that is written now
+		var size int64
 		for _, p := range c.queue {
-			if p.frame != nil {
-				out = append(out, p.frame)
-				p.sent, p.frame = true, nil
+			if p.frame == nil {
+				continue
 			}
+			size += int64(len(p.frame))
+			out, taken, ends = append(out, p.frame), append(taken, p), append(ends, size)
+			p.sent, p.frame = true, nil
 		}
 		c.queue = nil
 		c.mu.Unlock()
-		if _, err := out.WriteTo(c.tcp); err != nil {
-			c.fail(fmt.Errorf("the connection broke while sending: %w", err))
+		if left, err := out.WriteTo(c.tcp); err != nil {
+			c.mu.Lock()
+			for i := range taken {
+				taken[i].sent = i == 0 && left > 0 || i > 0 && left > ends[i-1]
+			}
+			c.failLocked(fmt.Errorf("the connection broke while sending: %w", err))
+			c.mu.Unlock()
 			return
 		}
 	}
