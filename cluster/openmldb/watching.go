@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -158,13 +159,14 @@ func (w *watching) look(ctx context.Context) (*seen, error) {
 	}
 }
 
+// servers is the ZooKeeper connected to, or all that were named.
 func (w *watching) servers() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.session != nil {
 		return w.session.server()
 	}
-	return ""
+	return strings.Join(w.driver.place.servers, ",")
 }
 
 func (w *watching) read(ctx context.Context, r *reading) {
