@@ -106,15 +106,17 @@ func TestPartitionKey(t *testing.T) {
 		}
 	}
 	homes := 0
-	for pid := range uint32(4) {
-		n := len(b.rows[[2]uint32{pid, 0}])
-		if n != len(b.rows[[2]uint32{pid, 1}]) {
-			t.Error("the keys of a row are in several partitions")
+	b.change(func(*ns.TableInfo) {
+		for pid := range uint32(4) {
+			n := len(b.rows[[2]uint32{pid, 0}])
+			if n != len(b.rows[[2]uint32{pid, 1}]) {
+				t.Error("the keys of a row are in several partitions")
+			}
+			if n > 0 {
+				homes++
+			}
 		}
-		if n > 0 {
-			homes++
-		}
-	}
+	})
 	if homes < 2 {
 		t.Fatal("the rows are not spread")
 	}
@@ -591,6 +593,8 @@ func TestPutManyWindow(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if most != 8 {
 		t.Errorf("%d at once", most)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -110,16 +111,14 @@ func (s *treeSession) close() {
 		defer s.tree.mu.Unlock()
 		s.tree.open--
 		for at, list := range s.tree.watches {
-			for _, c := range list {
-				for _, mine := range s.mine {
-					if c == mine {
-						close(c)
-					}
+			s.tree.watches[at] = slices.DeleteFunc(list, func(c chan struct{}) bool {
+				mine := slices.Contains(s.mine, c)
+				if mine {
+					close(c)
 				}
-			}
-			_ = at
+				return mine
+			})
 		}
-		s.tree.watches = map[string][]chan struct{}{}
 	})
 }
 
@@ -135,6 +134,19 @@ func (t *tree) set(at, data string) {
 		close(c)
 	}
 	delete(t.watches, parent)
+}
+
+func (t *tree) counts() (sessions, reads, open int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sessions, t.reads, t.open
+}
+
+// fail makes every call answer an error.
+func (t *tree) fail(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.err = err
 }
 
 func (t *tree) watched(at string) int {
@@ -167,7 +179,7 @@ func TestWatchLeader(t *testing.T) {
 		"/root/leader": "", "/root/leader/lock_request0000000011": b2.ns.endpoint, "/root/leader/lock_request0000000009": b1.ns.endpoint,
 	})
 	d := openTree(t, cluster.Options{}, z)
-	if z.sessions != 0 {
+	if sessions, _, _ := z.counts(); sessions != 0 {
 		t.Error("opening began a session")
 	}
 	for range 3 {
@@ -175,8 +187,8 @@ func TestWatchLeader(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if z.sessions != 1 || z.reads != 5 || z.watched("/root/leader") != 1 {
-		t.Errorf("%d sessions, %d reads, %d watches", z.sessions, z.reads, z.watched("/root/leader"))
+	if sessions, reads, _ := z.counts(); sessions != 1 || reads != 5 || z.watched("/root/leader") != 1 {
+		t.Errorf("%d sessions, %d reads, %d watches", sessions, reads, z.watched("/root/leader"))
 	}
 	if n := b2.ns.calls("ConfGet"); n != 0 {
 		t.Error("nobody need be asked who leads")
@@ -201,8 +213,9 @@ func TestWatchLeader(t *testing.T) {
 	if diff := cmp.Diff(want, info); diff != "" {
 		t.Error(diff)
 	}
-	if err := d.Close(); err != nil || z.open != 0 {
-		t.Errorf("%d sessions are open, %v", z.open, err)
+	err = d.Close()
+	if _, _, open := z.counts(); err != nil || open != 0 {
+		t.Errorf("%d sessions are open, %v", open, err)
 	}
 }
 
@@ -236,9 +249,8 @@ func TestDeadLeader(t *testing.T) {
 		done <- err
 	}()
 	eventually(t, "looked again", func() bool {
-		z.mu.Lock()
-		defer z.mu.Unlock()
-		return z.reads > 12
+		_, reads, _ := z.counts()
+		return reads > 12
 	})
 	z.set("/root/leader/1", "")
 	if err := <-done; err != nil {
@@ -342,14 +354,14 @@ func TestKeeperTrouble(t *testing.T) {
 	d := openTree(t, cluster.Options{Timeout: func() time.Duration { return timeout }}, z)
 
 	// A session that breaks mends itself: it is asked again, and in the end replaced.
-	z.err = errors.New("zk: connection closed")
+	z.fail(errors.New("zk: connection closed"))
 	_, err := d.Nodes(t.Context())
 	wantError(t, err, spec.Unavailable, "keeper:2181", "connection closed")
-	eventually(t, "the session is dropped", func() bool { z.mu.Lock(); defer z.mu.Unlock(); return z.open == 0 })
-	z.err = errNoAccess
+	eventually(t, "the session is dropped", func() bool { _, _, open := z.counts(); return open == 0 })
+	z.fail(errNoAccess)
 	_, err = d.Nodes(t.Context())
 	wantError(t, err, spec.Failed, "keeper:2181", "denies access", "zk_user")
-	z.err = nil
+	z.fail(nil)
 	if _, err := d.Nodes(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -386,7 +398,7 @@ func TestSharedLook(t *testing.T) {
 		_, err := d.Nodes(ctx)
 		first <- err
 	}()
-	eventually(t, "the first look", func() bool { z.mu.Lock(); defer z.mu.Unlock(); return z.reads == 1 })
+	eventually(t, "the first look", func() bool { _, reads, _ := z.counts(); return reads == 1 })
 	var group sync.WaitGroup
 	for range 20 {
 		group.Go(func() {
@@ -399,8 +411,8 @@ func TestSharedLook(t *testing.T) {
 	wantError(t, <-first, spec.Interrupted)
 	close(z.hang)
 	group.Wait()
-	if z.reads != 4 || z.sessions != 1 {
-		t.Errorf("%d reads in %d sessions", z.reads, z.sessions)
+	if sessions, reads, _ := z.counts(); reads != 4 || sessions != 1 {
+		t.Errorf("%d reads in %d sessions", reads, sessions)
 	}
 }
 
@@ -417,6 +429,8 @@ func TestTraceOfKeeper(t *testing.T) {
 	if _, err := d.Nodes(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	want := []string{
 		"keeper:2181 | zookeeper.children /root/leader | 0",
 		"keeper:2181 | zookeeper.get /root/leader/1 | 0",
