@@ -162,11 +162,11 @@ func (d *Driver) SetPartition(ctx context.Context, table TableName, partition Pa
 	return d.change(ctx, op, "SetTablePartition", q)
 }
 
-// checkPartition refuses what the nameserver client refuses, and would leave a table that nobody can use: no leader, or
-// a tablet named twice.
+// checkPartition refuses what would leave a partition that nobody can use: not one living leader, or a tablet named
+// twice.
 func checkPartition(op string, p Partition) error {
 	seen := map[string]bool{}
-	leads := false
+	leaders := 0
 	for _, r := range p.Replicas {
 		if why := notServer(r.Endpoint); why != "" {
 			return spec.Errorf(spec.Usage, "%s: %q: %s", op, r.Endpoint, why)
@@ -175,10 +175,12 @@ func checkPartition(op string, p Partition) error {
 			return spec.Errorf(spec.Usage, "%s: %s is named twice", op, r.Endpoint)
 		}
 		seen[r.Endpoint] = true
-		leads = leads || r.Leader
+		if r.Leader && r.Alive {
+			leaders++
+		}
 	}
-	if !leads {
-		return spec.Errorf(spec.Usage, "%s: no replica is the leader", op)
+	if leaders != 1 {
+		return spec.Errorf(spec.Usage, "%s: %d replicas lead and are alive; it takes one", op, leaders)
 	}
 	return nil
 }

@@ -190,13 +190,13 @@ func TestTraceOps(t *testing.T) {
 	child.ParentId, child.VecIdx = proto.Uint64(58), proto.Uint32(1)
 	top := opInfo(api.OPType_kRecoverTableOP, &ns.RecoverTableData{Endpoint: proto.String("a:1")})
 	top.ParentId = proto.Uint64(math.MaxUint64)
-	z := newTree(map[string]string{"/root/leader": "", "/root/leader/1": b.ns.endpoint})
+	z := newTree(map[string]string{"/om/leader": "", "/om/leader/1": b.ns.endpoint})
 	for id, info := range map[string]*api.OPInfo{"60": child, "58": top, "59": opInfo(api.OPType_kMigrateOP, &ns.MigrateInfo{DesEndpoint: proto.String("c:1")})} {
 		data, err := proto.Marshal(info)
 		if err != nil {
 			t.Fatal(err)
 		}
-		z.nodes["/root/op/op_data/"+id] = string(data)
+		z.nodes["/om/op/op_data/"+id] = string(data)
 	}
 	d := openTree(t, cluster.Options{}, z)
 	got, err := d.TraceOps(t.Context(), 58, 59, 60, 61, 62)
@@ -213,7 +213,7 @@ func TestTraceOps(t *testing.T) {
 	for name, data := range map[string]string{"garbage": "\xff\xff\xff", "an odd server": string(mustMarshal(t, &api.OPInfo{
 		OpId: proto.Uint64(1), OpType: api.OPType_kDelReplicaOP.Enum(), TaskIndex: proto.Uint32(0), Data: []byte("a\x1b[2J"),
 	}))} {
-		z.set("/root/op/op_data/70", data)
+		z.set("/om/op/op_data/70", data)
 		_, err = d.TraceOps(t.Context(), 70)
 		if err == nil {
 			t.Errorf("%s passes", name)

@@ -11,11 +11,15 @@ import (
 	"shardsh/commands/spec"
 )
 
-// FormatPartition writes a partition in protobuf's text format, as the nameserver client keeps one in a file.
-func FormatPartition(p Partition) string {
+// FormatPartition writes a partition as OpenMLDB's own client does: protobuf's text format of a TablePartition. It is not
+// the library's writer, whose blanks differ from one build of a program to the next.
+func FormatPartition(p Partition) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "pid: %d\n", p.ID)
 	for _, r := range p.Replicas {
+		if why := notServer(r.Endpoint); why != "" {
+			return "", spec.Errorf(spec.Failed, "partition %d: %q: %s", p.ID, r.Endpoint, why)
+		}
 		b.WriteString("partition_meta {\n")
 		fmt.Fprintf(&b, "  endpoint: %q\n  is_leader: %t\n  is_alive: %t\n", r.Endpoint, r.Leader, r.Alive)
 		for _, n := range []struct {
@@ -34,20 +38,21 @@ func FormatPartition(p Partition) string {
 	for _, t := range p.Terms {
 		fmt.Fprintf(&b, "term_offset {\n  term: %d\n  offset: %d\n}\n", t.Term, t.Offset)
 	}
-	return b.String()
+	return b.String(), nil
 }
 
-// maxFile bounds files in the text format.
-const maxFile = 8 << 20
+// MaxText bounds a description that is read from a file.
+const MaxText = 1 << 20
 
-// ParsePartition is the inverse of FormatPartition; files of the nameserver client may be given, too. The error is a
-// usage error.
+// ParsePartition is its inverse; files of the nameserver client may be given, too. It refuses what would leave clients
+// without a leader, or with two. The error is a usage error.
 func ParsePartition(text string) (Partition, error) {
 	m := &ns.TablePartition{}
 	if err := parseText(text, m); err != nil {
 		return Partition{}, err
 	}
-	return partitionOf(m), nil
+	p := partitionOf(m)
+	return p, checkPartition("partition "+fmt.Sprint(p.ID), p)
 }
 
 // ParseTableFile reads the file that the nameserver client's create takes: a nameserver.TableInfo in protobuf's text
@@ -81,8 +86,8 @@ func ParseTableFile(text string) (NewTable, error) {
 }
 
 func parseText(text string, m proto.Message) error {
-	if len(text) > maxFile {
-		return spec.Errorf(spec.Usage, "the file is longer than %d MiB", maxFile>>20)
+	if len(text) > MaxText {
+		return spec.Errorf(spec.Usage, "a description of %d bytes is longer than %d", len(text), MaxText)
 	}
 	if err := prototext.Unmarshal([]byte(text), m); err != nil {
 		// The library varies its words on purpose.

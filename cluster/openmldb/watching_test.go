@@ -158,8 +158,8 @@ func (t *tree) watched(at string) int {
 // openTree makes a driver that finds its servers in a tree.
 func openTree(t *testing.T, o cluster.Options, z *tree) *Driver {
 	t.Helper()
-	d := openAt(t, o, "zk://keeper:2181/root")
-	d.finder = newWatching(d, "/root", z.session)
+	d := openAt(t, o, "zk://keeper:2181/om")
+	d.finder = newWatching(d, "/om", z.session)
 	return d
 }
 
@@ -176,7 +176,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 func TestWatchLeader(t *testing.T) {
 	b1, b2 := newBox(t, 1), newBox(t, 1)
 	z := newTree(map[string]string{
-		"/root/leader": "", "/root/leader/lock_request0000000011": b2.ns.endpoint, "/root/leader/lock_request0000000009": b1.ns.endpoint,
+		"/om/leader": "", "/om/leader/lock_request0000000011": b2.ns.endpoint, "/om/leader/lock_request0000000009": b1.ns.endpoint,
 	})
 	d := openTree(t, cluster.Options{}, z)
 	if sessions, _, _ := z.counts(); sessions != 0 {
@@ -187,27 +187,27 @@ func TestWatchLeader(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if sessions, reads, _ := z.counts(); sessions != 1 || reads != 5 || z.watched("/root/leader") != 1 {
-		t.Errorf("%d sessions, %d reads, %d watches", sessions, reads, z.watched("/root/leader"))
+	if sessions, reads, _ := z.counts(); sessions != 1 || reads != 5 || z.watched("/om/leader") != 1 {
+		t.Errorf("%d sessions, %d reads, %d watches", sessions, reads, z.watched("/om/leader"))
 	}
 	if n := b2.ns.calls("ConfGet"); n != 0 {
 		t.Error("nobody need be asked who leads")
 	}
 	before := b2.ns.calls("ShowTablet")
-	z.set("/root/leader/lock_request0000000009", "")
+	z.set("/om/leader/lock_request0000000009", "")
 	eventually(t, "the new leader", func() bool {
 		if _, err := d.Nodes(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		return b2.ns.calls("ShowTablet") > before
 	})
-	eventually(t, "a new watch", func() bool { return z.watched("/root/leader") == 1 })
+	eventually(t, "a new watch", func() bool { return z.watched("/om/leader") == 1 })
 	info, err := d.Info(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := cluster.Info{
-		System: "openmldb", Name: "root", Metadata: []string{b2.ns.endpoint}, Leader: b2.ns.endpoint,
+		System: "openmldb", Name: "om", Metadata: []string{b2.ns.endpoint}, Leader: b2.ns.endpoint,
 		Settings: []cluster.Setting{{Key: "auto_failover", Value: "true"}},
 	}
 	if diff := cmp.Diff(want, info); diff != "" {
@@ -222,12 +222,12 @@ func TestWatchLeader(t *testing.T) {
 // A leader that says it does not lead is left as soon as ZooKeeper knows of another one, watch or not.
 func TestDeposed(t *testing.T) {
 	old, b := standby(t), newBox(t, 1)
-	z := newTree(map[string]string{"/root/leader": "", "/root/leader/1": old.endpoint, "/root/leader/2": b.ns.endpoint})
+	z := newTree(map[string]string{"/om/leader": "", "/om/leader/1": old.endpoint, "/om/leader/2": b.ns.endpoint})
 	d := openTree(t, cluster.Options{}, z)
 	done := make(chan error, 1)
 	go func() { done <- d.SetConf(t.Context(), "auto_failover", "true") }()
 	eventually(t, "asked twice", func() bool { return old.calls("ConfSet") > 1 })
-	z.set("/root/leader/1", "")
+	z.set("/om/leader/1", "")
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +240,7 @@ func TestDeposed(t *testing.T) {
 // at once.
 func TestDeadLeader(t *testing.T) {
 	dead, b := newBox(t, 1), newBox(t, 1)
-	z := newTree(map[string]string{"/root/leader": "", "/root/leader/1": dead.ns.endpoint, "/root/leader/2": b.ns.endpoint})
+	z := newTree(map[string]string{"/om/leader": "", "/om/leader/1": dead.ns.endpoint, "/om/leader/2": b.ns.endpoint})
 	dead.ns.stop()
 	d := openTree(t, cluster.Options{Timeout: func() time.Duration { return time.Minute }}, z)
 	done := make(chan error, 1)
@@ -252,12 +252,12 @@ func TestDeadLeader(t *testing.T) {
 		_, reads, _ := z.counts()
 		return reads > 12
 	})
-	z.set("/root/leader/1", "")
+	z.set("/om/leader/1", "")
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
 	alone := openTree(t, cluster.Options{Timeout: func() time.Duration { return time.Minute }}, newTree(map[string]string{
-		"/root/leader": "", "/root/leader/1": dead.ns.endpoint,
+		"/om/leader": "", "/om/leader/1": dead.ns.endpoint,
 	}))
 	within(t, 20*time.Second, func() {
 		_, err := alone.Nodes(t.Context())
@@ -268,33 +268,33 @@ func TestDeadLeader(t *testing.T) {
 // Nobody is registered: a call waits until somebody is, and not for ever.
 func TestNobodyRegistered(t *testing.T) {
 	b := newBox(t, 1)
-	z := newTree(map[string]string{"/root/leader": ""})
+	z := newTree(map[string]string{"/om/leader": ""})
 	d := openTree(t, cluster.Options{Timeout: func() time.Duration { return time.Minute }}, z)
 	done := make(chan error, 1)
 	go func() {
 		_, err := d.Nodes(t.Context())
 		done <- err
 	}()
-	eventually(t, "a watch", func() bool { return z.watched("/root/leader") == 1 })
-	z.set("/root/leader/1", b.ns.endpoint)
+	eventually(t, "a watch", func() bool { return z.watched("/om/leader") == 1 })
+	z.set("/om/leader/1", b.ns.endpoint)
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	d = openTree(t, cluster.Options{Timeout: func() time.Duration { return 200 * time.Millisecond }}, newTree(map[string]string{"/root/leader": ""}))
+	d = openTree(t, cluster.Options{Timeout: func() time.Duration { return 200 * time.Millisecond }}, newTree(map[string]string{"/om/leader": ""}))
 	_, err := d.Nodes(t.Context())
-	wantError(t, err, spec.Unavailable, "/root/leader", "keeper:2181")
+	wantError(t, err, spec.Unavailable, "/om/leader", "keeper:2181")
 	d = openTree(t, cluster.Options{}, newTree(map[string]string{}))
 	_, err = d.Nodes(t.Context())
-	wantError(t, err, spec.NotFound, "/root", "zk_root_path")
+	wantError(t, err, spec.NotFound, "/om", "zk_root_path")
 }
 
 // Servers with names are dialled at the address for clients, else at their own.
 func TestNames(t *testing.T) {
 	b := newBox(t, 1)
 	z := newTree(map[string]string{
-		"/root/leader": "", "/root/leader/1": "ns1", "/root/leader/2": "ns2", "/root/leader/3": "ns1",
-		"/root/map/names": "", "/root/map/names/ns1": "127.0.0.1:1", "/root/map/names/tb1": b.tablets[0].endpoint,
-		"/root/map/sdkendpoints": "", "/root/map/sdkendpoints/ns1": b.ns.endpoint,
+		"/om/leader": "", "/om/leader/1": "ns1", "/om/leader/2": "ns2", "/om/leader/3": "ns1",
+		"/om/map/names": "", "/om/map/names/ns1": "127.0.0.1:1", "/om/map/names/tb1": b.tablets[0].endpoint,
+		"/om/map/sdkendpoints": "", "/om/map/sdkendpoints/ns1": b.ns.endpoint,
 	})
 	d := openTree(t, cluster.Options{}, z)
 	servers, err := d.Nameservers(t.Context())
@@ -319,15 +319,15 @@ func TestNames(t *testing.T) {
 		_, err := d.TabletPartitions(t.Context(), "tb1")
 		return err != nil
 	})
-	z.set("/root/map/names/tb1", b.tablets[1].endpoint)
+	z.set("/om/map/names/tb1", b.tablets[1].endpoint)
 	if _, err := d.TabletPartitions(t.Context(), "tb1"); err != nil {
 		t.Fatal(err)
 	}
-	z.set("/root/map/names/tb3", "nonsense\x1b")
+	z.set("/om/map/names/tb3", "nonsense\x1b")
 	d.finder.depose("")
 	_, err = d.TabletPartitions(t.Context(), "tb3")
 	wantError(t, err, spec.Failed, "tb3")
-	z.set("/root/leader/0", "no\x00server")
+	z.set("/om/leader/0", "no\x00server")
 	d.finder.depose("")
 	_, err = d.Nodes(t.Context())
 	wantError(t, err, spec.Failed, "no server's name")
@@ -349,7 +349,7 @@ func TestNamesAsked(t *testing.T) {
 
 func TestKeeperTrouble(t *testing.T) {
 	b := newBox(t, 1)
-	z := newTree(map[string]string{"/root/leader": "", "/root/leader/1": b.ns.endpoint})
+	z := newTree(map[string]string{"/om/leader": "", "/om/leader/1": b.ns.endpoint})
 	timeout := time.Minute
 	d := openTree(t, cluster.Options{Timeout: func() time.Duration { return timeout }}, z)
 
@@ -389,7 +389,7 @@ func TestKeeperTrouble(t *testing.T) {
 // Callers that need the leader at the same time share one look, and one that gives up takes it from nobody.
 func TestSharedLook(t *testing.T) {
 	b := newBox(t, 1)
-	z := newTree(map[string]string{"/root/leader": "", "/root/leader/1": b.ns.endpoint})
+	z := newTree(map[string]string{"/om/leader": "", "/om/leader/1": b.ns.endpoint})
 	z.hang = make(chan struct{})
 	d := openTree(t, cluster.Options{Timeout: func() time.Duration { return time.Minute }}, z)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -418,7 +418,7 @@ func TestSharedLook(t *testing.T) {
 
 func TestTraceOfKeeper(t *testing.T) {
 	b := newBox(t, 1)
-	z := newTree(map[string]string{"/root/leader": "", "/root/leader/1": b.ns.endpoint})
+	z := newTree(map[string]string{"/om/leader": "", "/om/leader/1": b.ns.endpoint})
 	var mu sync.Mutex
 	var got []string
 	d := openTree(t, cluster.Options{Trace: func(_ context.Context, line cluster.Trace) {
@@ -432,10 +432,10 @@ func TestTraceOfKeeper(t *testing.T) {
 	mu.Lock()
 	defer mu.Unlock()
 	want := []string{
-		"keeper:2181 | zookeeper.children /root/leader | 0",
-		"keeper:2181 | zookeeper.get /root/leader/1 | 0",
-		"keeper:2181 | zookeeper.children /root/map/names | there is no such node in ZooKeeper",
-		"keeper:2181 | zookeeper.children /root/map/sdkendpoints | there is no such node in ZooKeeper",
+		"keeper:2181 | zookeeper.children /om/leader | 0",
+		"keeper:2181 | zookeeper.get /om/leader/1 | 0",
+		"keeper:2181 | zookeeper.children /om/map/names | there is no such node in ZooKeeper",
+		"keeper:2181 | zookeeper.children /om/map/sdkendpoints | there is no such node in ZooKeeper",
 		b.ns.endpoint + " | nameserver.ShowTablet | 0",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -222,7 +222,7 @@ func TestZooKeeperUnreachable(t *testing.T) {
 	dead := listener.Addr().String()
 	other := hostile(t, func(c net.Conn) { _, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) })
 	within(t, 30*time.Second, func() {
-		d := openAt(t, cluster.Options{}, schemeZK+dead+","+other+"/root")
+		d := openAt(t, cluster.Options{}, schemeZK+dead+","+other+"/om")
 		_, err = d.Nodes(t.Context())
 		wantError(t, err, spec.Unavailable, dead, other, "refused", "does not speak")
 		if err := d.Close(); err != nil {
@@ -231,7 +231,7 @@ func TestZooKeeperUnreachable(t *testing.T) {
 	})
 	silent := hostile(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	within(t, 10*time.Second, func() {
-		d := openAt(t, cluster.Options{Timeout: func() time.Duration { return 300 * time.Millisecond }}, schemeZK+silent+"/root")
+		d := openAt(t, cluster.Options{Timeout: func() time.Duration { return 300 * time.Millisecond }}, schemeZK+silent+"/om")
 		_, err = d.Nodes(t.Context())
 		wantError(t, err, spec.Unavailable, silent, "in time")
 		if err := d.Close(); err != nil {
