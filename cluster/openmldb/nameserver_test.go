@@ -251,8 +251,10 @@ func TestTablets(t *testing.T) {
 	}
 	age := time.Duration(1<<63-1) / time.Millisecond * time.Millisecond
 	want := []cluster.Node{
-		{Endpoint: "h:1", Alive: true, State: "kTabletHealthy", Age: &age}, {Endpoint: "h:2", Alive: true, State: "kHealthy", Age: &age},
-		{Endpoint: "h:3", State: "kTabletOffline", Age: &age}, {Endpoint: "h:4", State: "kOffline", Age: &age},
+		{Endpoint: "h:1", Alive: true, State: "kTabletHealthy", Age: &age},
+		{Endpoint: "h:2", Alive: true, State: "kHealthy", Age: &age},
+		{Endpoint: "h:3", State: "kTabletOffline", Age: &age},
+		{Endpoint: "h:4", State: "kOffline", Age: &age},
 	}
 	if diff := cmp.Diff(want, nodes); diff != "" {
 		t.Error(diff)

@@ -123,8 +123,13 @@ func TestRowsModel(t *testing.T) {
 		return all
 	}
 	for _, q := range []ScanQuery{
-		{Key: "card1"}, {Index: "mcc", Key: "m2"}, {Key: "card3", Newest: at(1100), Oldest: at(1050)}, {Key: "card2", Oldest: at(1150)},
-		{Index: "mcc", Key: "m0", Limit: 101}, {Key: "nobody"}, {Key: "card0", Newest: at(1000), Oldest: at(1000)},
+		{Key: "card1"},
+		{Index: "mcc", Key: "m2"},
+		{Key: "card3", Newest: at(1100), Oldest: at(1050)},
+		{Key: "card2", Oldest: at(1150)},
+		{Index: "mcc", Key: "m0", Limit: 101},
+		{Key: "nobody"},
+		{Key: "card0", Newest: at(1000), Oldest: at(1000)},
 	} {
 		newest, oldest := int64(1<<60), int64(0)
 		if !q.Newest.IsZero() {
