@@ -58,43 +58,58 @@ func (r *route) forget(was *Table) {
 
 // route answers a table from memory, or reads it. With places its indexes' places are the tablets'.
 func (d *Driver) route(ctx context.Context, op string, name TableName, places bool) (*Table, error) {
-	r := d.routes.of(name)
 	for {
-		r.mu.Lock()
-		if r.table != nil && (r.placed || !places) {
-			defer r.mu.Unlock()
-			return r.table, nil
-		}
-		f := r.now
+		t, f, mine := d.beginRoute(ctx, name, places)
 		if f == nil {
-			f = &flight{done: make(chan struct{}), placed: places}
-			// It belongs to the driver: whoever asked first may give up while others wait.
-			aside := context.WithoutCancel(ctx)
-			if !d.pool.spawn(func() { d.readRoute(aside, r, f, op, name) }) {
-				r.mu.Unlock()
-				return nil, &spec.Error{Kind: spec.Unavailable, Op: op, Err: errClosed}
-			}
-			r.now = f
+			return t, nil
 		}
-		r.mu.Unlock()
 		select {
 		case <-f.done:
-			if f.err != nil || f.placed || !places {
-				return f.table, f.err
+			switch {
+			case f.err == nil && (f.placed || !places):
+				return f.table, nil
+			case f.err == nil: // it was read for others
+			case mine, ctx.Err() != nil, !errors.Is(f.err, context.DeadlineExceeded):
+				return nil, failure(op, false, f.err)
 			}
+			// One that began before has less time left.
 		case <-ctx.Done():
 			return nil, failure(op, false, fmt.Errorf("the table was not described in time: %w", ctx.Err()))
 		}
 	}
 }
 
-func (d *Driver) readRoute(ctx context.Context, r *route, f *flight, op string, name TableName) {
+// beginRoute answers what is known, or the look-up under way, which it begins when there is none: then it is the
+// caller's.
+func (d *Driver) beginRoute(ctx context.Context, name TableName, places bool) (t *Table, f *flight, mine bool) {
+	r := d.routes.of(name)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.table != nil && (r.placed || !places):
+		return r.table, nil, false
+	case r.now != nil:
+		return nil, r.now, false
+	}
+	f = &flight{done: make(chan struct{}), placed: places}
+	// It belongs to the driver: whoever asked first may give up while others wait.
+	aside := context.WithoutCancel(ctx)
+	if !d.pool.spawn(func() { d.readRoute(aside, r, f, name) }) {
+		f.err = &spec.Error{Kind: spec.Unavailable, Err: errClosed}
+		close(f.done)
+		return nil, f, true
+	}
+	r.now = f
+	return nil, f, true
+}
+
+func (d *Driver) readRoute(ctx context.Context, r *route, f *flight, name TableName) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout())
 	defer cancel()
 	defer context.AfterFunc(d.pool.ctx, cancel)()
-	t, err := d.describe(ctx, op, name)
+	t, err := d.describe(ctx, "", name) // what is attempted is said by each of those who wait
 	if err == nil && f.placed {
-		err = d.placeIndexes(ctx, op, t)
+		err = d.placeIndexes(ctx, t)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,8 +122,8 @@ func (d *Driver) readRoute(ctx context.Context, r *route, f *flight, op string, 
 
 // placeIndexes asks a tablet where the indexes stand: the nameserver leaves deleted ones out of its list, and a put
 // counts them. A tablet too old to be asked has none that were deleted.
-func (d *Driver) placeIndexes(ctx context.Context, op string, t *Table) error {
-	leader, err := t.leader(op, 0)
+func (d *Driver) placeIndexes(ctx context.Context, t *Table) error {
+	leader, err := t.leader("", 0)
 	if err != nil {
 		return err
 	}
@@ -118,14 +133,14 @@ func (d *Driver) placeIndexes(ctx context.Context, op string, t *Table) error {
 		return nil
 	}
 	if err != nil {
-		return d.rowFailure(op, getTableSchema, err)
+		return d.rowFailure("", getTableSchema, err)
 	}
 	for i := range t.Indexes {
 		x := &t.Indexes[i]
 		at := slices.IndexFunc(own.Indexes, func(o Index) bool { return o.Name == x.Name })
 		if at < 0 {
 			e := spec.Errorf(spec.Unavailable, "the tablet does not have the index %s yet", x.Name)
-			e.Op, e.Endpoint = op, leader
+			e.Endpoint = leader
 			return e.WithHint("try again in a moment")
 		}
 		x.Place = own.Indexes[at].Place

@@ -133,30 +133,46 @@ func (w *watching) get(ctx context.Context, path string) ([]byte, error) {
 
 // look answers what ZooKeeper says, reading it when it is not known. Readers share one reading.
 func (w *watching) look(ctx context.Context) (*seen, error) {
-	w.mu.Lock()
-	if s := w.seen; s != nil {
-		w.mu.Unlock()
-		return s, nil
-	}
-	r := w.reading
-	if r == nil {
-		r = &reading{done: make(chan struct{})}
-		w.reading = r
-		// It belongs to the driver: whoever asked first may give up while others wait.
-		traced := context.WithoutCancel(ctx)
-		if !w.driver.pool.spawn(func() { w.read(traced, r) }) {
-			w.reading = nil
-			w.mu.Unlock()
-			return nil, &spec.Error{Kind: spec.Unavailable, Err: errClosed}
+	for {
+		s, r, mine := w.begin(ctx)
+		if r == nil {
+			return s, nil
+		}
+		select {
+		case <-r.done:
+			// One that began before has less time left.
+			if !mine && ctx.Err() == nil && errors.Is(r.err, context.DeadlineExceeded) {
+				continue
+			}
+			return r.seen, r.err
+		case <-ctx.Done():
+			return nil, &spec.Error{
+				Kind: spec.KindOf(ctx.Err()), Endpoint: w.servers(), Err: fmt.Errorf("ZooKeeper did not answer in time: %w", ctx.Err()),
+			}
 		}
 	}
-	w.mu.Unlock()
-	select {
-	case <-r.done:
-		return r.seen, r.err
-	case <-ctx.Done():
-		return nil, &spec.Error{Kind: spec.KindOf(ctx.Err()), Err: fmt.Errorf("ZooKeeper did not answer in time: %w", ctx.Err()), Endpoint: w.servers()}
+}
+
+// begin answers what is known, or the reading under way, which it begins when there is none: then it is the caller's.
+func (w *watching) begin(ctx context.Context) (s *seen, r *reading, mine bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.seen != nil:
+		return w.seen, nil, false
+	case w.reading != nil:
+		return nil, w.reading, false
 	}
+	r = &reading{done: make(chan struct{})}
+	// It belongs to the driver: whoever asked first may give up while others wait.
+	aside := context.WithoutCancel(ctx)
+	if !w.driver.pool.spawn(func() { w.read(aside, r) }) {
+		r.err = &spec.Error{Kind: spec.Unavailable, Err: errClosed}
+		close(r.done)
+		return nil, r, true
+	}
+	w.reading = r
+	return nil, r, true
 }
 
 // servers is the ZooKeeper connected to, or all that were named.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -350,8 +351,9 @@ func TestNamesAsked(t *testing.T) {
 func TestKeeperTrouble(t *testing.T) {
 	b := newBox(t, 1)
 	z := newTree(map[string]string{"/om/leader": "", "/om/leader/1": b.ns.endpoint})
-	timeout := time.Minute
-	d := openTree(t, cluster.Options{Timeout: func() time.Duration { return timeout }}, z)
+	var timeout atomic.Int64
+	timeout.Store(int64(time.Minute))
+	d := openTree(t, cluster.Options{Timeout: func() time.Duration { return time.Duration(timeout.Load()) }}, z)
 
 	// A session that breaks mends itself: it is asked again, and in the end replaced.
 	z.fail(errors.New("zk: connection closed"))
@@ -371,7 +373,7 @@ func TestKeeperTrouble(t *testing.T) {
 	z.hang = make(chan struct{})
 	z.mu.Unlock()
 	d.finder.depose("")
-	timeout = 200 * time.Millisecond
+	timeout.Store(int64(200 * time.Millisecond))
 	within(t, 10*time.Second, func() {
 		_, err = d.Nodes(t.Context())
 		wantError(t, err, spec.Unavailable, "in time", "keeper:2181")
@@ -380,7 +382,7 @@ func TestKeeperTrouble(t *testing.T) {
 	close(z.hang)
 	z.hang = nil
 	z.mu.Unlock()
-	timeout = time.Minute
+	timeout.Store(int64(time.Minute))
 	if _, err := d.Nodes(t.Context()); err != nil {
 		t.Fatal(err)
 	}
