@@ -148,7 +148,12 @@ func (s *Shell) Open(ctx context.Context, name string) (cluster.Driver, error) {
 			return nil, err
 		}
 	}
-	driver, err := t.system.Open(t.address, s.driverOptions(t))
+	// Only the driver is given the secrets; what is kept of the target names where they are.
+	settings, err := config.WithSecrets(ctx, t.settings, s.getenv)
+	if err != nil {
+		return nil, err
+	}
+	driver, err := t.system.Open(t.address, s.driverOptions(t, settings))
 	if err != nil {
 		return nil, err
 	}
@@ -167,12 +172,12 @@ func (s *Shell) keep(name string, o *opened) *opened {
 	return o
 }
 
-func (s *Shell) driverOptions(t target) cluster.Options {
+func (s *Shell) driverOptions(t target, settings map[string]string) cluster.Options {
 	return cluster.Options{
 		Name:     t.name,
 		Timeout:  func() time.Duration { return s.timeout(t) },
 		Trace:    s.trace,
-		Settings: t.settings,
+		Settings: settings,
 	}
 }
 

@@ -29,6 +29,7 @@ type Shell struct {
 	history *history
 	live    *liveValues
 	version string
+	getenv  func(string) string
 	mode    string // "interactive", "script", "command": for the audit log
 
 	reader      term.LineReader

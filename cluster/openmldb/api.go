@@ -65,6 +65,7 @@ type methods interface {
 	AddReplica(ctx context.Context, table TableName, partitions []uint32, endpoint string) error
 	DelReplica(ctx context.Context, table TableName, partitions []uint32, endpoint string) error
 	MakeSnapshot(ctx context.Context, table TableName, partition uint32, offset uint64) error
+	// FormatPartition, ParsePartition and ParseTableFile (text.go) read and write the store's own files.
 	Partition(ctx context.Context, table TableName, partition uint32) (Partition, error)
 	SetPartition(ctx context.Context, table TableName, partition Partition) error
 
@@ -105,7 +106,7 @@ type methods interface {
 	TabletConnectZK(ctx context.Context, tablet string) error
 	TabletDisconnectZK(ctx context.Context, tablet string) error
 
-	// faults.go: what is wrong, one by one; Examine sums it up.
+	// faults.go: what is wrong, one by one, by table and partition; Examine sums it up.
 	Faults(ctx context.Context) ([]Fault, error)
 
 	// rows.go, put.go. An index "" is the first one. A key is its text (wire.KeyText, wire.JoinKey).
@@ -354,6 +355,7 @@ type Fault struct {
 	What     string // in a few words
 	// Gap is how many entries the leader has that this replica has not.
 	Gap uint64
+	Op  uint64 // the operation that failed, or is under way on the partition; 0 for none
 	Bad bool
 }
 

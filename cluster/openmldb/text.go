@@ -2,60 +2,97 @@ package openmldb
 
 import (
 	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/prototext"
+	"google.golang.org/protobuf/proto"
 
 	"shardsh/cluster/openmldb/pb/ns"
+	"shardsh/commands/spec"
 )
+
+// FormatPartition writes a partition as OpenMLDB's own client does: protobuf's text format of a TablePartition. It is not
+// the library's writer, whose blanks differ from one build of a program to the next.
+func FormatPartition(p Partition) (string, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "pid: %d\n", p.ID)
+	for _, r := range p.Replicas {
+		if why := notServer(r.Endpoint); why != "" {
+			return "", spec.Errorf(spec.Failed, "partition %d: %q: %s", p.ID, r.Endpoint, why)
+		}
+		b.WriteString("partition_meta {\n")
+		fmt.Fprintf(&b, "  endpoint: %q\n  is_leader: %t\n  is_alive: %t\n", r.Endpoint, r.Leader, r.Alive)
+		for _, n := range []struct {
+			name  string
+			value *uint64
+		}{{"offset", r.Offset}, {"record_cnt", r.Records}, {"record_byte_size", r.Memory}, {"diskused", r.Disk}} {
+			if n.value != nil {
+				fmt.Fprintf(&b, "  %s: %d\n", n.name, *n.value)
+			}
+		}
+		if !r.Present {
+			b.WriteString("  tablet_has_partition: false\n")
+		}
+		b.WriteString("}\n")
+	}
+	for _, t := range p.Terms {
+		fmt.Fprintf(&b, "term_offset {\n  term: %d\n  offset: %d\n}\n", t.Term, t.Offset)
+	}
+	return b.String(), nil
+}
 
 // MaxText bounds a description that is read from a file.
 const MaxText = 1 << 20
 
-// FormatPartition writes a partition as OpenMLDB's own client does: protobuf's text format of a TablePartition.
-func FormatPartition(p Partition) (string, error) {
-	out := &ns.TablePartition{Pid: &p.ID}
-	for _, r := range p.Replicas {
-		out.PartitionMeta = append(out.PartitionMeta, &ns.PartitionMeta{
-			Endpoint: &r.Endpoint, IsLeader: &r.Leader, IsAlive: &r.Alive, Offset: r.Offset, RecordCnt: r.Records,
-			RecordByteSize: r.Memory, Diskused: r.Disk, TabletHasPartition: &r.Present,
-		})
-	}
-	for _, t := range p.Terms {
-		out.TermOffset = append(out.TermOffset, &ns.TermPair{Term: &t.Term, Offset: &t.Offset})
-	}
-	text, err := prototext.MarshalOptions{Multiline: true}.Marshal(out)
-	return string(text), err
-}
-
-// ParsePartition is its inverse. It refuses what would leave clients without a leader, or with two.
+// ParsePartition is its inverse; files of the nameserver client may be given, too. It refuses what would leave clients
+// without a leader, or with two. The error is a usage error.
 func ParsePartition(text string) (Partition, error) {
-	if len(text) > MaxText {
-		return Partition{}, fmt.Errorf("a description of %d bytes is longer than %d", len(text), MaxText)
-	}
-	var in ns.TablePartition
-	if err := prototext.Unmarshal([]byte(text), &in); err != nil {
+	m := &ns.TablePartition{}
+	if err := parseText(text, m); err != nil {
 		return Partition{}, err
 	}
-	p := Partition{ID: in.GetPid()}
-	seen, leaders := map[string]bool{}, 0
-	for _, m := range in.PartitionMeta {
-		if seen[m.GetEndpoint()] {
-			return Partition{}, fmt.Errorf("%s is there twice", m.GetEndpoint())
-		}
-		seen[m.GetEndpoint()] = true
-		if m.GetIsLeader() && m.GetIsAlive() {
-			leaders++
-		}
-		p.Replicas = append(p.Replicas, Replica{
-			Endpoint: m.GetEndpoint(), Leader: m.GetIsLeader(), Alive: m.GetIsAlive(), Offset: m.Offset, Records: m.RecordCnt,
-			Memory: m.RecordByteSize, Disk: m.Diskused, Present: m.GetTabletHasPartition(),
-		})
+	p := partitionOf(m)
+	return p, checkPartition("partition "+fmt.Sprint(p.ID), p)
+}
+
+// ParseTableFile reads the file that the nameserver client's create takes: a nameserver.TableInfo in protobuf's text
+// format.
+func ParseTableFile(text string) (NewTable, error) {
+	m := &ns.TableInfo{}
+	if err := parseText(text, m); err != nil {
+		return NewTable{}, err
 	}
-	if leaders != 1 {
-		return Partition{}, fmt.Errorf("%d replicas lead and are alive; it takes one", leaders)
+	if m.OfflineTableInfo != nil || len(m.AddedColumnDesc) > 0 || len(m.SchemaVersions) > 0 {
+		return NewTable{}, spec.Errorf(spec.Usage, "a new table has neither added columns nor offline data")
 	}
-	for _, t := range in.TermOffset {
-		p.Terms = append(p.Terms, TermOffset{Term: t.GetTerm(), Offset: t.GetOffset()})
+	t, err := tableOf(m)
+	if err != nil {
+		return NewTable{}, spec.Errorf(spec.Usage, "%w", err)
 	}
-	return p, nil
+	n := NewTable{
+		TableName: t.TableName, Columns: t.Columns, Indexes: t.Indexes, Partitions: int(m.GetPartitionNum()),
+		Replicas: int(m.GetReplicaNum()), PartitionKey: t.PartitionKey, Parts: t.Parts,
+	}
+	if m.StorageMode != nil {
+		n.Storage = t.Storage
+	}
+	if m.CompressType != nil {
+		n.Compress = t.Compress
+	}
+	if m.SegCnt != nil {
+		n.Segments = t.Segments
+	}
+	return n, nil
+}
+
+func parseText(text string, m proto.Message) error {
+	if len(text) > MaxText {
+		return spec.Errorf(spec.Usage, "a description of %d bytes is longer than %d", len(text), MaxText)
+	}
+	if err := prototext.Unmarshal([]byte(text), m); err != nil {
+		// The library varies its words on purpose.
+		why := strings.ReplaceAll(err.Error(), "\u00a0", " ")
+		return spec.Errorf(spec.Usage, "%s", strings.TrimPrefix(why, "proto: ")).WithHint("it is a message in protobuf's text format")
+	}
+	return nil
 }

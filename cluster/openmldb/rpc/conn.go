@@ -10,8 +10,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -46,7 +48,7 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("brpc error %d: %s", e.Code, e.Text) }
 
-// CallError is a call that got no answer.
+// CallError is a call that got no answer that can be used.
 type CallError struct {
 	Sent bool // it may have been carried out
 	Err  error
@@ -55,8 +57,11 @@ type CallError struct {
 func (e *CallError) Error() string { return e.Err.Error() }
 func (e *CallError) Unwrap() error { return e.Err }
 
-// ErrClosed is what calls on a connection that was closed end in.
-var ErrClosed = errors.New("the connection is closed")
+// Why calls end that the server did not end.
+var (
+	ErrClosed  = errors.New("the connection is closed")
+	ErrRetired = errors.New("the connection takes no more calls")
+)
 
 // MaxInFlight bounds the calls that wait for an answer on one connection.
 const MaxInFlight = 4096
@@ -65,6 +70,8 @@ const MaxInFlight = 4096
 type Options struct {
 	// Credential goes with every request; servers look at the first one's.
 	Credential string
+	// Dial connects; nil is a net.Dialer's.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Conn is one connection. Its methods may be called from any goroutine.
@@ -74,14 +81,23 @@ type Conn struct {
 	tcp        net.Conn
 	slots      chan struct{} // taken by each call that waits
 	ended      chan struct{} // closed when nothing is read any more
+	group      sync.WaitGroup
+	next       atomic.Int64 // correlation ids
+	answers    atomic.Int64
 
 	mu      sync.Mutex
 	more    *sync.Cond // there is something to send, or the end
-	out     net.Buffers
-	unsent  map[int64]struct{} // requests in out
-	next    int64
-	waiting map[int64]chan<- reply
+	queue   []*pending
+	waiting map[int64]*pending
+	retired bool
 	err     error // why the connection ended
+}
+
+// pending is a request on its way, and its answer.
+type pending struct {
+	frame    []byte // nil once it was taken to be sent, or given up
+	sent     bool   // a part of it may have left
+	answered chan reply
 }
 
 type reply struct {
@@ -91,18 +107,21 @@ type reply struct {
 
 // Dial connects. The context bounds the dialling only.
 func Dial(ctx context.Context, peer string, options Options) (*Conn, error) {
-	var d net.Dialer
-	tcp, err := d.DialContext(ctx, "tcp", peer)
+	dial := options.Dial
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
+	}
+	tcp, err := dial(ctx, "tcp", peer)
 	if err != nil {
 		return nil, &CallError{Err: err}
 	}
 	c := &Conn{
 		peer: peer, credential: []byte(options.Credential), tcp: tcp, slots: make(chan struct{}, MaxInFlight),
-		ended: make(chan struct{}), waiting: map[int64]chan<- reply{}, unsent: map[int64]struct{}{},
+		ended: make(chan struct{}), waiting: map[int64]*pending{},
 	}
 	c.more = sync.NewCond(&c.mu)
-	go c.read()
-	go c.write()
+	c.group.Go(c.read)
+	c.group.Go(c.write)
 	return c, nil
 }
 
@@ -112,10 +131,32 @@ func (c *Conn) Peer() string { return c.peer }
 // Ended is closed once the connection is of no use any more.
 func (c *Conn) Ended() <-chan struct{} { return c.ended }
 
-// Close ends the connection and every call on it.
-func (c *Conn) Close() { c.fail(ErrClosed) }
+// Answers is how many answers have come: a connection on which none does is worth replacing.
+func (c *Conn) Answers() int64 { return c.answers.Load() }
 
-// Call calls a method of a service and reads its answer. The context bounds it; its deadline is told to the server.
+// Usable says whether the connection takes calls.
+func (c *Conn) Usable() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err == nil && !c.retired
+}
+
+// Retire has the connection take no more calls and end with the last one under way.
+func (c *Conn) Retire() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.retired = true
+	c.endIfIdle()
+}
+
+// Close ends the connection and every call on it, and waits for its goroutines.
+func (c *Conn) Close() {
+	c.fail(ErrClosed)
+	c.group.Wait()
+}
+
+// Call calls a method of a service and reads its answer. The context bounds it; its deadline is told to the server. The
+// error is an *Error, a *CallError, or says why there is no such request.
 func (c *Conn) Call(ctx context.Context, service, method string, request, answer proto.Message) error {
 	_, err := c.CallAttached(ctx, service, method, request, nil, answer)
 	return err
@@ -134,18 +175,31 @@ func (c *Conn) CallAttached(
 	case <-ctx.Done():
 		return nil, &CallError{Err: context.Cause(ctx)}
 	}
-	id, answered, err := c.send(ctx, service, method, request, attachment)
+	id := c.next.Add(1)
+	frame, err := c.encode(ctx, id, service, method, request, attachment)
 	if err != nil {
+		return nil, err
+	}
+	p := &pending{frame: frame, answered: make(chan reply, 1)}
+	if err := c.send(id, p); err != nil {
 		return nil, &CallError{Err: err}
 	}
 	select {
-	case r := <-answered:
+	case r := <-p.answered:
 		if r.err != nil {
 			return nil, r.err
 		}
 		return readAnswer(r.frame, method, answer)
 	case <-ctx.Done():
-		return nil, &CallError{Sent: c.forget(id), Err: context.Cause(ctx)}
+		sent := c.forget(id, p)
+		select {
+		case r := <-p.answered: // it came while we gave up
+			if r.err == nil {
+				return readAnswer(r.frame, method, answer)
+			}
+		default:
+		}
+		return nil, &CallError{Sent: sent, Err: context.Cause(ctx)}
 	}
 }
 
@@ -159,62 +213,81 @@ func readAnswer(f *wire.Frame, method string, answer proto.Message) ([]byte, err
 	return f.Attachment, nil
 }
 
-func (c *Conn) send(
-	ctx context.Context, service, method string, request proto.Message, attachment []byte,
-) (int64, <-chan reply, error) {
+func (c *Conn) encode(
+	ctx context.Context, id int64, service, method string, request proto.Message, attachment []byte,
+) ([]byte, error) {
 	meta := &brpc.RpcMeta{
-		Request:            &brpc.RpcRequestMeta{ServiceName: &service, MethodName: &method},
-		AuthenticationData: c.credential,
+		Request:            &brpc.RpcRequestMeta{ServiceName: &service, MethodName: &method, LogId: &id},
+		AuthenticationData: c.credential, CorrelationId: &id,
 	}
 	if until, bounded := ctx.Deadline(); bounded {
 		meta.Request.TimeoutMs = proto.Int32(int32(min(max(time.Until(until).Milliseconds(), 1), 1<<30)))
 	}
-	answered := make(chan reply, 1)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
-		return 0, nil, c.err
-	}
-	c.next++
-	id := c.next
-	meta.CorrelationId = &id
-	meta.Request.LogId = &id
-	frame, err := wire.AppendFrame(nil, meta, request, attachment)
-	if err != nil {
-		return 0, nil, err
-	}
-	c.waiting[id] = answered
-	c.unsent[id] = struct{}{}
-	c.out = append(c.out, frame)
-	c.more.Signal()
-	return id, answered, nil
+	return wire.AppendFrame(nil, meta, request, attachment)
 }
 
-// forget gives up waiting for an answer; it says whether the request may have left.
-func (c *Conn) forget(id int64) (sent bool) {
+func (c *Conn) send(id int64, p *pending) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.err != nil:
+		return c.err
+	case c.retired:
+		return ErrRetired
+	}
+	c.waiting[id] = p
+	c.queue = append(c.queue, p)
+	c.more.Signal()
+	return nil
+}
+
+// forget gives up waiting for an answer; it says whether the request may have left. One that has not will not.
+func (c *Conn) forget(id int64, p *pending) (sent bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.waiting, id)
-	_, waits := c.unsent[id]
-	return !waits
+	p.frame = nil
+	c.endIfIdle()
+	return p.sent
+}
+
+func (c *Conn) endIfIdle() {
+	if c.retired && len(c.waiting) == 0 {
+		c.failLocked(ErrRetired)
+	}
 }
 
 func (c *Conn) write() {
 	for {
 		c.mu.Lock()
-		for len(c.out) == 0 && c.err == nil {
+		for len(c.queue) == 0 && c.err == nil {
 			c.more.Wait()
 		}
-		out := c.out
-		c.out = nil
 		if c.err != nil {
 			c.mu.Unlock()
 			return
 		}
-		clear(c.unsent) // from here on a part may have left
+		var out net.Buffers
+		var taken []*pending
+		var ends []int64 // of their frames, among all that is written now
+		var size int64
+		for _, p := range c.queue {
+			if p.frame == nil {
+				continue
+			}
+			size += int64(len(p.frame))
+			out, taken, ends = append(out, p.frame), append(taken, p), append(ends, size)
+			p.sent, p.frame = true, nil
+		}
+		c.queue = nil
 		c.mu.Unlock()
-		if _, err := out.WriteTo(c.tcp); err != nil {
-			c.fail(err)
+		if left, err := out.WriteTo(c.tcp); err != nil {
+			c.mu.Lock()
+			for i := range taken {
+				taken[i].sent = i == 0 && left > 0 || i > 0 && left > ends[i-1]
+			}
+			c.failLocked(fmt.Errorf("the connection broke while sending: %w", err))
+			c.mu.Unlock()
 			return
 		}
 	}
@@ -226,33 +299,49 @@ func (c *Conn) read() {
 	for {
 		f, err := wire.ReadFrame(r)
 		if err != nil {
-			c.fail(err)
+			c.fail(readFailure(err))
 			return
 		}
-		id := f.Meta.GetCorrelationId()
+		c.answers.Add(1)
 		c.mu.Lock()
-		answered := c.waiting[id]
-		delete(c.waiting, id)
-		c.mu.Unlock()
-		if answered != nil { // else whoever asked has given up
-			answered <- reply{frame: f}
+		id := f.Meta.GetCorrelationId()
+		if p := c.waiting[id]; p != nil { // else whoever asked has given up
+			delete(c.waiting, id)
+			p.answered <- reply{frame: f}
+			c.endIfIdle()
 		}
+		c.mu.Unlock()
 	}
+}
+
+func readFailure(err error) error {
+	var network net.Error
+	switch {
+	case errors.Is(err, io.EOF):
+		return errors.New("the server closed the connection")
+	case errors.As(err, &network):
+		return fmt.Errorf("the connection broke: %w", err)
+	}
+	return fmt.Errorf("the answer cannot be read: %w", err)
 }
 
 // fail ends the connection: every call that waits is told why, and whether its request may have left.
 func (c *Conn) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.failLocked(err)
+}
+
+func (c *Conn) failLocked(err error) {
 	if c.err != nil {
 		return
 	}
 	c.err = err
 	c.tcp.Close()
-	for id, answered := range c.waiting {
-		_, waits := c.unsent[id]
-		answered <- reply{err: &CallError{Sent: !waits, Err: err}}
+	for _, p := range c.waiting {
+		p.answered <- reply{err: &CallError{Sent: p.sent, Err: err}}
 	}
 	clear(c.waiting)
+	c.queue = nil
 	c.more.Signal()
 }
