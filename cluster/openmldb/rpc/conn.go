@@ -65,6 +65,8 @@ const MaxInFlight = 4096
 type Options struct {
 	// Credential goes with every request; servers look at the first one's.
 	Credential string
+	// Dial connects; nil is a net.Dialer's.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Conn is one connection. Its methods may be called from any goroutine.
@@ -91,8 +93,11 @@ type reply struct {
 
 // Dial connects. The context bounds the dialling only.
 func Dial(ctx context.Context, peer string, options Options) (*Conn, error) {
-	var d net.Dialer
-	tcp, err := d.DialContext(ctx, "tcp", peer)
+	dial := options.Dial
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
+	}
+	tcp, err := dial(ctx, "tcp", peer)
 	if err != nil {
 		return nil, &CallError{Err: err}
 	}
