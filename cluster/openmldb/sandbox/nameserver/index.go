@@ -25,10 +25,11 @@ func indexOf(t *ns.TableInfo, name string) *common.ColumnKey {
 	return nil
 }
 
-// Codes of indexes among the tablets' (base/status.h, 141 to 143).
+// Codes of indexes among the tablets' (base/status.h).
 const (
-	codeIndexExists  = 143
-	codeIndexMissing = 142
+	codeIndexMissing = 108
+	codeIndexExists  = 141
+	codeDeleteIndex  = 142
 )
 
 func (l *lead) addIndex(_ context.Context, q *ns.AddIndexRequest, _ *ns.GeneralResponse) error {
@@ -67,11 +68,14 @@ func (l *lead) addIndex(_ context.Context, q *ns.AddIndexRequest, _ *ns.GeneralR
 	return nil
 }
 
-// addIndex has every replica take the index, which fills it from the rows it holds, and then everybody know of it. In a
-// real cluster leaders send each other the rows in between, because a row's partition may be another one by the new key.
+// addIndex has every replica take the index, fills it with the rows that are there, and then has everybody know of it.
+// In a real cluster it is the tablets that carry the rows to each other; which index entry goes where is the same.
 func (y *layout) addIndex() error {
 	q := &ns.AddIndexRequest{}
 	if err := y.o.read(q); err != nil {
+		return err
+	}
+	if err := y.needs(true); err != nil {
 		return err
 	}
 	keys := q.GetColumnKeys()
@@ -83,19 +87,12 @@ func (y *layout) addIndex() error {
 			k.ColName = []string{k.GetIndexName()}
 		}
 	}
-	y.local(api.TaskType_kAddIndexToTablet, func(ctx context.Context) error {
-		y.l.mu.Lock()
-		t := y.l.tables[y.o.table()]
-		y.l.mu.Unlock()
-		return y.l.onReplicas(ctx, t, func(ctx context.Context, endpoint string, pid uint32) error {
-			q := &api.AddIndexRequest{Tid: &y.tid, Pid: &pid, ColumnKey: keys[0], ColumnKeys: keys}
-			err := y.l.call(ctx, endpoint, "AddIndex", q, &api.GeneralResponse{})
-			if codeOf(err) == codeIndexExists { // an earlier leader got as far as this
-				return nil
-			}
-			return err
-		})
-	})
+	y.local(api.TaskType_kAddIndexToTablet, func(ctx context.Context) error { return y.indexTablets(ctx, keys) })
+	if !q.GetSkipLoadData() {
+		t := y.local(api.TaskType_kExtractIndexData, func(ctx context.Context) error { return y.fillIndexes(ctx, keys) })
+		t.again = false // nobody knows how far it came
+		t.info.Endpoint = &y.leader
+	}
 	y.local(api.TaskType_kAddIndexToTableInfo, func(context.Context) error {
 		y.l.mu.Lock()
 		defer y.l.mu.Unlock()
@@ -109,6 +106,31 @@ func (y *layout) addIndex() error {
 		})
 	})
 	return nil
+}
+
+// indexTablets adds the indexes to every replica that does not have them from an earlier leader.
+func (y *layout) indexTablets(ctx context.Context, keys []*common.ColumnKey) error {
+	return y.l.onReplicas(ctx, y.now(), func(ctx context.Context, endpoint string, pid uint32) error {
+		var has api.GetTableSchemaResponse
+		id := &api.GetTableSchemaRequest{Tid: proto.Int32(int32(y.tid)), Pid: proto.Int32(int32(pid))}
+		if err := y.l.call(ctx, endpoint, "GetTableSchema", id, &has); err != nil {
+			return err
+		}
+		known := &ns.TableInfo{ColumnKey: has.GetTableMeta().GetColumnKey()}
+		missing := slices.DeleteFunc(slices.Clone(keys), func(k *common.ColumnKey) bool { return indexOf(known, k.GetIndexName()) != nil })
+		if len(missing) == 0 {
+			return nil
+		}
+		q := &api.AddIndexRequest{Tid: &y.tid, Pid: &pid, ColumnKey: missing[0], ColumnKeys: missing}
+		return y.l.call(ctx, endpoint, "AddIndex", q, &api.GeneralResponse{})
+	})
+}
+
+// now is the table as it is by now.
+func (y *layout) now() *ns.TableInfo {
+	y.l.mu.Lock()
+	defer y.l.mu.Unlock()
+	return y.l.tables[y.o.table()]
 }
 
 // putIndex adds an index at the end, or in the place that a deleted one of its name has.
@@ -133,13 +155,13 @@ func (l *lead) deleteIndex(ctx context.Context, q *ns.DeleteIndexRequest, _ *ns.
 	case len(t.GetColumnKey()) == 0 || indexOf(t, q.GetIdxName()) == nil:
 		return refuse(codeIndexMissing, "index does not exist")
 	case t.GetColumnKey()[0].GetIndexName() == q.GetIdxName():
-		return refuse(codeIndexMissing, "index is primary key")
+		return refuse(codeDeleteIndex, "index is primary key, cannot delete")
 	}
 	err := l.onReplicas(ctx, t, func(ctx context.Context, endpoint string, pid uint32) error {
 		return l.call(ctx, endpoint, "DeleteIndex", &api.DeleteIndexRequest{Tid: t.Tid, Pid: &pid, IdxName: q.IdxName}, &api.GeneralResponse{})
 	})
 	if err != nil {
-		return refuse(codeError, "delete index failed: %s", err)
+		return refuse(codeDeleteIndex, "delete index failed: %s", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

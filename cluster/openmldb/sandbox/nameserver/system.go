@@ -143,23 +143,14 @@ func (l *lead) makeSystemTable(s systemTable) bool {
 
 // put writes a row of a table with one partition.
 func (l *lead) put(t *ns.TableInfo, row []any) error {
-	schema := wire.Schema{}
-	at := map[string]int{}
-	for i, c := range t.GetColumnDesc() {
-		schema.Columns = append(schema.Columns, wire.Column{Name: c.GetName(), Type: c.GetDataType()})
-		at[c.GetName()] = i
-	}
+	schema, at := schemaOf(t)
 	value, err := schema.Encode(row)
 	if err != nil {
 		return err
 	}
 	q := &api.PutRequest{Tid: t.Tid, Pid: proto.Uint32(0), Value: value, Time: proto.Int64(time.Now().UnixMilli())}
 	for i, k := range t.GetColumnKey() {
-		var parts []string
-		for _, c := range k.GetColName() {
-			parts = append(parts, wire.KeyText(row[at[c]]))
-		}
-		q.Dimensions = append(q.Dimensions, &api.Dimension{Key: proto.String(wire.JoinKey(parts)), Idx: proto.Uint32(uint32(i))})
+		q.Dimensions = append(q.Dimensions, &api.Dimension{Key: proto.String(keyText(k, row, at)), Idx: proto.Uint32(uint32(i))})
 	}
 	return l.call(l.ctx, leaderOf(partition(t, 0)), "Put", q, &api.PutResponse{})
 }
