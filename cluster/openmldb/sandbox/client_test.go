@@ -78,7 +78,27 @@ func (u *user) eventually(what string, holds func() bool) {
 	u.t.Helper()
 	for end := time.Now().Add(60 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
+			u.describe()
 			u.t.Fatalf("never came true: %s", what)
+		}
+	}
+}
+
+// describe logs what there is, for somebody who reads why a test failed.
+func (u *user) describe() {
+	for i, s := range u.c.ns {
+		var ops ns.ShowOPStatusResponse
+		var tables ns.ShowTableResponse
+		if s == nil || !s.Leads() || u.c.gates[u.c.nsAt[i]].Paused() {
+			continue
+		}
+		_ = u.try(u.c.nsAt[i], nameserver.ServiceName, "ShowOPStatus", &ns.ShowOPStatusRequest{}, &ops)
+		for _, o := range ops.GetOpStatus() {
+			u.t.Logf("op %d %s %s/%d %s %s", o.GetOpId(), o.GetOpType(), o.GetName(), o.GetPid(), o.GetStatus(), o.GetTaskType())
+		}
+		_ = u.try(u.c.nsAt[i], nameserver.ServiceName, "ShowTable", &ns.ShowTableRequest{ShowAll: proto.Bool(true)}, &tables)
+		for _, t := range tables.GetTableInfo() {
+			u.t.Logf("table %s: %q", t.GetName(), lines(u.c, t))
 		}
 	}
 }
@@ -158,7 +178,13 @@ func (u *user) do(err error) {
 
 func (u *user) onTablet(endpoint, method string, q, a proto.Message) {
 	u.t.Helper()
-	if err := u.try(endpoint, tablet.ServiceName, method, q, a); err != nil {
+	err := u.try(endpoint, tablet.ServiceName, method, q, a)
+	var gone *rpc.CallError
+	if errors.As(err, &gone) { // a connection from before its restart
+		proto.Reset(a)
+		err = u.try(endpoint, tablet.ServiceName, method, q, a)
+	}
+	if err != nil {
 		u.t.Fatalf("%s of %s: %v", method, endpoint, err)
 	}
 }
