@@ -327,6 +327,19 @@ func (c *cluster) status(role, endpoint string, runs bool) sandbox.NodeStatus {
 	return n
 }
 
+// sweep removes from a real ZooKeeper what the sessions of ended servers left there for a while.
+func (c *cluster) sweep() {
+	if c.settings.zk == nil || c.session == nil {
+		return
+	}
+	for _, folder := range []string{"/nodes", "/leader"} {
+		names, _ := c.session.Children(c.settings.root + folder)
+		for _, name := range names {
+			_ = c.session.Delete(c.settings.root+folder+"/"+name, coord.AnyVersion)
+		}
+	}
+}
+
 // Close ends all servers, once, the nameservers first so that they fail nobody over.
 func (c *cluster) Close() error {
 	c.steer.Lock()
@@ -348,6 +361,7 @@ func (c *cluster) Close() error {
 			errs = append(errs, end())
 		}
 	}
+	c.sweep()
 	if c.session != nil {
 		errs = append(errs, c.session.Close())
 	}

@@ -113,6 +113,8 @@ func (l *lead) reach(ctx context.Context, address *ns.ClusterAddress) (*rpc.Conn
 	if l.s.config.Reach == nil {
 		return nil, refuse(codeConnectZone, "connect replica cluster zk failed")
 	}
+	ctx, cancel := context.WithTimeout(ctx, l.times.rpc)
+	defer cancel()
 	session, err := l.s.config.Reach(ctx, address.GetZkEndpoints(), address.GetZkPath())
 	if err != nil {
 		return nil, refuse(codeConnectZone, "connect replica cluster zk failed: %s", err)
