@@ -236,7 +236,8 @@ func (c *cluster) startNameserver(ctx context.Context, i int) error {
 	at := c.nsAt[i]
 	s, err := nameserver.Start(ctx, nameserver.Config{
 		Endpoint: at, Tree: c.trees[at], Gate: c.gates[at], Points: c.points, Dial: c.network.dialer(at, c.gates[at]), Reach: c.reach,
-		Die: func() { c.die(at) }, Log: c.log, Timers: timers, Strict: c.settings.strict, Release2018: c.settings.old, HTTP: c.http(),
+		Die: func() { c.die(at) }, Log: c.log, Timers: timers, Strict: c.settings.strict,
+		SystemTables: !c.settings.old, Release2018: c.settings.old, HTTP: c.http(),
 	})
 	if err != nil {
 		return fmt.Errorf("start nameserver %s: %w", at, err)

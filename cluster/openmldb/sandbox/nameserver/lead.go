@@ -85,7 +85,7 @@ func (l *lead) begin() {
 	l.work.Go(l.watchTablets)
 	l.work.Go(l.watchStatuses)
 	l.work.Go(l.operate)
-	if !l.s.config.Release2018 {
+	if l.s.config.SystemTables {
 		l.work.Go(l.makeSystemTables)
 	}
 }

@@ -51,7 +51,9 @@ type Config struct {
 	Timers int
 	// Strict checks credentials (skip_grant_tables=false).
 	Strict bool
-	// Release2018 has the names and operations of the releases before 2019, and no hidden databases.
+	// SystemTables has the leader make the hidden databases and their tables.
+	SystemTables bool
+	// Release2018 has the names and operations of the releases before 2019, which had no such tables.
 	Release2018 bool
 	// HTTP serves what is no baidu_std; nil closes it.
 	HTTP func(net.Conn, []port.Service)

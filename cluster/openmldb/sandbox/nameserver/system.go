@@ -88,12 +88,9 @@ func (s *Server) Settled() bool {
 	if l == nil {
 		return false
 	}
-	if s.config.Release2018 {
-		return true
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.settled
+	return l.settled || !s.config.SystemTables
 }
 
 // makeSystemTables makes what is missing of the hidden databases and tables, once there are tablets for them.
