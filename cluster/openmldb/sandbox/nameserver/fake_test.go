@@ -191,7 +191,7 @@ func (f *fakeTablet) methods() map[string]port.Method {
 		}),
 		"GetTableStatus": on(f, func(_ *api.GetTableStatusRequest, a *api.GetTableStatusResponse) {
 			for _, s := range f.parts {
-				a.AllTableStatus = append(a.AllTableStatus, s)
+				a.AllTableStatus = append(a.AllTableStatus, proto.CloneOf(s))
 			}
 		}),
 		"GetTableFollower": on(f, func(_ *api.GetTableFollowerRequest, a *api.GetTableFollowerResponse) {
@@ -202,7 +202,9 @@ func (f *fakeTablet) methods() map[string]port.Method {
 		"GetTaskStatus": on(f, func(_ *api.TaskStatusRequest, a *api.TaskStatusResponse) {
 			f.polls++
 			for _, tasks := range f.tasks {
-				a.Task = append(a.Task, tasks...)
+				for _, task := range tasks {
+					a.Task = append(a.Task, proto.CloneOf(task))
+				}
 			}
 		}),
 		"DeleteOPTask": on(f, func(q *api.DeleteTaskRequest, _ *api.GeneralResponse) {
