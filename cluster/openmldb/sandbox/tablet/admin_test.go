@@ -291,7 +291,9 @@ func TestIndexes(t *testing.T) {
 		return &api.DeleteIndexRequest{Tid: tid, Pid: pid, IdxName: &name}
 	}
 	key := &common.ColumnKey{IndexName: proto.String("mcc"), ColName: []string{"mcc"}, TsName: proto.String("ts")}
-	add := func(k *common.ColumnKey) *api.AddIndexRequest { return &api.AddIndexRequest{Tid: tid, Pid: pid, ColumnKey: k} }
+	add := func(k *common.ColumnKey) *api.AddIndexRequest {
+		return &api.AddIndexRequest{Tid: tid, Pid: pid, ColumnKey: k}
+	}
 	refused[api.GeneralResponse](n, "DeleteIndex", del("mcc"), codeNoTable, noTable.text)
 	refused[api.GeneralResponse](n, "AddIndex", add(key), codeNoTable, noTable.text)
 	n.create(testMeta(0, api.TableMode_kTableLeader))
