@@ -355,6 +355,10 @@ func TestTraverse(t *testing.T) {
 			}
 		}
 	}
+	exact := &api.TraverseRequest{Tid: tid, Pid: pid, Limit: proto.Uint32(120)}
+	if a := well[api.TraverseResponse](n, "Traverse", exact); a.GetCount() != 120 || a.GetIsFinish() {
+		t.Errorf("a full page says nothing of what is left: %d, finished %t", a.GetCount(), a.GetIsFinish())
+	}
 	a := well[api.TraverseResponse](n, "Traverse", &api.TraverseRequest{
 		Tid: tid, Pid: pid, Pk: proto.String("card0"), Ts: proto.Uint64(100), SkipCurrentPk: proto.Bool(true), Limit: proto.Uint32(1),
 	})

@@ -1,6 +1,7 @@
 package tablet
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -251,8 +252,14 @@ func TestDamagedFilesAreRefused(t *testing.T) {
 }
 
 func listing(t *testing.T, dir string) (names []string) {
-	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
-		names = append(names, path)
+	err := filepath.WalkDir(dir, func(path string, f os.DirEntry, err error) error {
+		if err != nil || f.IsDir() {
+			return err
+		}
+		info, err := f.Info()
+		if filepath.Base(path) != metaFile { // which says what the load asked for
+			names = append(names, fmt.Sprint(path, " ", info.Size()))
+		}
 		return err
 	})
 	if err != nil {

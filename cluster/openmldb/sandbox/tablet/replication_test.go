@@ -272,6 +272,8 @@ func TestAppendEntries(t *testing.T) {
 	append(q(3, 0, logEntry(1, 3), logEntry(2, 3)), codeOK, 2) // sent again
 	append(q(3, 1, logEntry(2, 3), logEntry(3, 3)), codeOK, 3)
 	append(q(3, 9, logEntry(10, 3)), codeAppendFailed, 3)
+	append(q(3, 9), codeAppendFailed, 3)
+	append(q(3, 9, logEntry(4, 3)), codeAppendFailed, 3)
 	append(q(3, 3, logEntry(5, 3)), codeAppendFailed, 3)
 	append(q(3, 3, logEntry(4, 3), logEntry(6, 3)), codeAppendFailed, 3)
 	append(q(3, 3), codeOK, 3)
