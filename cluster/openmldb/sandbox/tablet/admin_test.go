@@ -15,7 +15,6 @@ import (
 
 	"shardsh/cluster/openmldb/pb/api"
 	"shardsh/cluster/openmldb/pb/common"
-	"shardsh/cluster/openmldb/pb/ns"
 	"shardsh/cluster/openmldb/pb/types"
 	"shardsh/cluster/openmldb/rpc"
 	"shardsh/cluster/openmldb/sandbox/coord"
@@ -380,72 +379,6 @@ func TestAddFields(t *testing.T) {
 	pairs, err := wire.ScanPairs(a.GetPairs())
 	if err != nil || len(pairs) != 2 || !slices.Equal(pairs[0].Row, value) {
 		t.Errorf("rows of both versions: %v, %v", pairs, err)
-	}
-}
-
-// A delete that decodes rows removes them from the indexes of other partitions, too.
-func TestDeleteElsewhere(t *testing.T) {
-	w := newWorld(t)
-	a, b := w.started(), w.started()
-	const partitions = 4
-	home := func(pid uint32) *node {
-		if pid%2 == 0 {
-			return a
-		}
-		return b
-	}
-	info := &ns.TableInfo{Name: proto.String("flow")}
-	for p := range uint32(partitions) {
-		home(p).create(testMeta(p, api.TableMode_kTableLeader))
-		info.TablePartition = append(info.TablePartition, &ns.TablePartition{Pid: &p, PartitionMeta: []*ns.PartitionMeta{
-			{Endpoint: proto.String("127.0.0.1:1"), IsLeader: proto.Bool(true), IsAlive: proto.Bool(false)},
-			{Endpoint: &home(p).endpoint, IsLeader: proto.Bool(true)},
-		}})
-	}
-	put := func(card, mcc string, ts int64) {
-		t.Helper()
-		byPartition := map[uint32]*api.PutRequest{}
-		for idx, key := range []string{card, mcc} {
-			p := wire.PartitionOf(key, partitions)
-			if byPartition[p] == nil {
-				byPartition[p] = putRequest(p, "", "", "", ts, ts)
-				byPartition[p].Value = row(card, mcc, "", ts, ts)
-			}
-			byPartition[p].Dimensions = append(byPartition[p].Dimensions, &api.Dimension{Key: &key, Idx: proto.Uint32(uint32(idx))})
-		}
-		for p, q := range byPartition {
-			well[api.PutResponse](home(p), "Put", q)
-		}
-	}
-	for i := range int64(6) {
-		put("card0", fmt.Sprint("mcc", i%2), 10+i)
-		put("card1", fmt.Sprint("mcc", i%2), 20+i)
-	}
-	count := func(idx, key string) uint32 {
-		t.Helper()
-		p := wire.PartitionOf(key, partitions)
-		return well[api.CountResponse](home(p), "Count", &api.CountRequest{Tid: tid, Pid: &p, IdxName: &idx, Key: &key}).GetCount()
-	}
-	p := wire.PartitionOf("card0", partitions)
-	q := &api.DeleteRequest{
-		Tid: tid, Pid: &p, Dimensions: []*api.Dimension{{Key: proto.String("card0"), Idx: proto.Uint32(0)}},
-		Ts: proto.Uint64(14), EndTs: proto.Uint64(11), EnableDecodeValue: proto.Bool(true),
-	}
-	refused[api.GeneralResponse](home(p), "Delete", q, codeDeleteFailed, "no TableHandler: there is no such node")
-	data, err := proto.Marshal(info)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.tree.put(treeRoot+"/table/db_table_data/7", data)
-	well[api.GeneralResponse](home(p), "Delete", q) // 12, 13 and 14: two of mcc0, one of mcc1
-	if c0, c1, m0, m1 := count("card", "card0"), count("card", "card1"), count("mcc", "mcc0"), count("mcc", "mcc1"); c0 != 3 || c1 != 6 || m0 != 4 || m1 != 5 {
-		t.Errorf("after it: %d %d %d %d", c0, c1, m0, m1)
-	}
-	q.EnableDecodeValue = nil // as ns_client sends it
-	q.Ts, q.EndTs = nil, nil
-	well[api.GeneralResponse](home(p), "Delete", q)
-	if c0, m0, m1 := count("card", "card0"), count("mcc", "mcc0"), count("mcc", "mcc1"); c0 != 0 || m0 != 4 || m1 != 5 {
-		t.Errorf("after one of its own index: %d %d %d", c0, m0, m1)
 	}
 }
 

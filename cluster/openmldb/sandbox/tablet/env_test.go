@@ -466,3 +466,12 @@ func (n *node) partitionDir(mode common.StorageMode) string {
 	db, _, _ := roots(mode)
 	return filepath.Join(n.dir, db, fmt.Sprintf("%d_0", testTID))
 }
+
+// logEntry is a row as a leader sends it; its amount is the entry's index.
+func logEntry(index, term uint64) *api.LogEntry {
+	ts := int64(1000 + index)
+	q := putRequest(0, "card", "mcc", "", int64(index), ts)
+	return &api.LogEntry{
+		LogIndex: &index, Term: &term, Value: q.Value, Dimensions: q.Dimensions, Ts: proto.Uint64(uint64(ts)),
+	}
+}

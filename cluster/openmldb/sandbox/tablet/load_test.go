@@ -157,9 +157,25 @@ func TestTornFirstRecord(t *testing.T) {
 	n.expectAmounts(0, 2)
 }
 
-// Damage that is no torn tail keeps a partition from being loaded, and its files stay as they are.
-func TestDamagedFilesAreRefused(t *testing.T) {
-	memory := common.StorageMode_kMemory
+// damage is something that is done to a file of a partition that is not loaded.
+type damage struct {
+	file func(n *node) string
+	do   func(t *testing.T, path string)
+}
+
+// fileBut finds a file of a partition by its pattern: the one with that many after it.
+func fileBut(pattern string, last int) func(n *node) string {
+	return func(n *node) string {
+		files, _ := filepath.Glob(filepath.Join(n.partitionDir(common.StorageMode_kMemory), pattern))
+		if len(files) <= last {
+			n.t.Fatalf("%d files like %s", len(files), pattern)
+		}
+		return files[len(files)-1-last]
+	}
+}
+
+func damages() map[string]damage {
+	logs, snapshot, manifest := "binlog/*.log", fileBut("snapshot/*.sdb", 0), fileBut("snapshot/MANIFEST", 0)
 	flip := func(at func(size int) int) func(t *testing.T, path string) {
 		return func(t *testing.T, path string) {
 			b, err := os.ReadFile(path)
@@ -172,28 +188,16 @@ func TestDamagedFilesAreRefused(t *testing.T) {
 			}
 		}
 	}
-	first := func(pattern string) func(n *node) string {
-		return func(n *node) string {
-			files, _ := filepath.Glob(filepath.Join(n.partitionDir(memory), pattern))
-			if len(files) == 0 {
-				n.t.Fatal("no file like ", pattern)
-			}
-			return files[0]
-		}
-	}
 	remove := func(t *testing.T, path string) {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for name, tt := range map[string]struct {
-		file   func(n *node) string
-		damage func(t *testing.T, path string)
-	}{
-		"payload of the last file":   {(*node).lastLog, flip(func(size int) int { return size / 2 })},
-		"length of the first record": {(*node).lastLog, flip(func(int) int { return 0 })},
-		"last byte":                  {(*node).lastLog, flip(func(size int) int { return size - 1 })},
-		"an earlier file is torn": {first("binlog/*.log"), func(t *testing.T, path string) {
+	return map[string]damage{
+		"payload of the last file":   {fileBut(logs, 0), flip(func(size int) int { return size / 2 })},
+		"length of the first record": {fileBut(logs, 0), flip(func(int) int { return 0 })},
+		"last byte":                  {fileBut(logs, 0), flip(func(size int) int { return size - 1 })},
+		"an earlier file is torn": {fileBut(logs, 2), func(t *testing.T, path string) {
 			info, err := os.Stat(path)
 			if err != nil {
 				t.Fatal(err)
@@ -202,28 +206,31 @@ func TestDamagedFilesAreRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		"a file between is missing": {func(n *node) string {
-			files, _ := filepath.Glob(filepath.Join(n.partitionDir(memory), "binlog/*.log"))
-			return files[len(files)-2]
-		}, remove},
-		"snapshot":            {first("snapshot/*.sdb"), flip(func(size int) int { return size / 2 })},
-		"snapshot is missing": {first("snapshot/*.sdb"), remove},
-		"snapshot is torn": {first("snapshot/*.sdb"), func(t *testing.T, path string) {
+		"a file between is missing": {fileBut(logs, 1), remove},
+		"snapshot":                  {snapshot, flip(func(size int) int { return size / 2 })},
+		"snapshot is missing":       {snapshot, remove},
+		"snapshot is torn": {snapshot, func(t *testing.T, path string) {
 			if err := os.Truncate(path, 100); err != nil {
 				t.Fatal(err)
 			}
 		}},
-		"manifest": {first("snapshot/MANIFEST"), func(t *testing.T, path string) {
+		"manifest": {manifest, func(t *testing.T, path string) {
 			if err := os.WriteFile(path, []byte("offset: x"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}},
-		"manifest names a way out": {first("snapshot/MANIFEST"), func(t *testing.T, path string) {
+		"manifest names a way out": {manifest, func(t *testing.T, path string) {
 			if err := os.WriteFile(path, []byte(`offset: 1 name: "../../x"`), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}},
-	} {
+	}
+}
+
+// Damage that is no torn tail keeps a partition from being loaded, and its files stay as they are.
+func TestDamagedFilesAreRefused(t *testing.T) {
+	memory := common.StorageMode_kMemory
+	for name, tt := range damages() {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.tune.binlog = 2 << 10
@@ -234,7 +241,7 @@ func TestDamagedFilesAreRefused(t *testing.T) {
 			n.puts(20, 60)
 			n.kill()
 			path := tt.file(n)
-			tt.damage(t, path)
+			tt.do(t, path)
 			before := listing(t, n.partitionDir(memory))
 			n.start()
 			q := loadRequest(api.TableMode_kTableLeader)

@@ -1,7 +1,7 @@
 package tablet
 
 import (
-	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -231,75 +231,81 @@ func TestSnapshotKeepsDeletedDimensionsOut(t *testing.T) {
 	}
 }
 
+// sendBlock sends a block of a file and answers the code and text.
+func (n *node) sendBlock(name string, block uint64, b []byte, change ...func(*api.SendDataRequest)) string {
+	n.t.Helper()
+	q := &api.SendDataRequest{Tid: tid, Pid: pid, FileName: &name, BlockId: &block, BlockSize: proto.Uint32(uint32(len(b)))}
+	for _, do := range change {
+		do(q)
+	}
+	var a api.GeneralResponse
+	if _, err := n.tryAttached("SendData", q, b, &a); err != nil {
+		n.t.Fatal(err)
+	}
+	return fmt.Sprint(a.GetCode(), " ", a.GetMsg())
+}
+
+func lastBlock(q *api.SendDataRequest) { q.Eof = proto.Bool(true) }
+
+func inDir(dir string) func(*api.SendDataRequest) {
+	return func(q *api.SendDataRequest) { q.DirName = &dir }
+}
+
 func TestSendData(t *testing.T) {
 	w := newWorld(t)
 	n := w.started()
-	send := func(name string, block uint64, b []byte, change ...func(*api.SendDataRequest)) (int32, string) {
+	wants := func(got, want string) {
 		t.Helper()
-		q := &api.SendDataRequest{Tid: tid, Pid: pid, FileName: &name, BlockId: &block, BlockSize: proto.Uint32(uint32(len(b)))}
-		for _, do := range change {
-			do(q)
-		}
-		var a api.GeneralResponse
-		if _, err := n.tryAttached("SendData", q, b, &a); err != nil {
-			t.Fatal(err)
-		}
-		return a.GetCode(), a.GetMsg()
-	}
-	eof := func(q *api.SendDataRequest) { q.Eof = proto.Bool(true) }
-	in := func(dir string) func(*api.SendDataRequest) { return func(q *api.SendDataRequest) { q.DirName = &dir } }
-	wants := func(code int32, text string) func(int32, string) {
-		return func(gotCode int32, gotText string) {
-			t.Helper()
-			if gotCode != code || gotText != text {
-				t.Errorf("SendData = %d %q, want %d %q", gotCode, gotText, code, text)
-			}
+		if got != want {
+			t.Errorf("SendData = %s, want %s", got, want)
 		}
 	}
-	wants(codeNoReceiver, "cannot find receiver")(send("a.sdb", 1, []byte("x")))
+	wants(n.sendBlock("a.sdb", 1, []byte("x")), "124 cannot find receiver")
 	for _, name := range []string{"", "..", "../a", "a/b", "/etc/passwd", "a\x00b", strings.Repeat("a", 300)} {
-		wants(codeReceiverFailed, "file receiver init failed")(send(name, 0, nil))
+		wants(n.sendBlock(name, 0, nil), "123 file receiver init failed")
 	}
-	wants(codeReceiverFailed, "file receiver init failed")(send("a.sdb", 0, nil, in("..")))
-	wants(codeNoRoot, "fail to get db root path")(send("a.sdb", 0, nil, func(q *api.SendDataRequest) {
+	wants(n.sendBlock("a.sdb", 0, nil, inDir("..")), "123 file receiver init failed")
+	wants(n.sendBlock("a.sdb", 0, nil, func(q *api.SendDataRequest) {
 		q.StorageMode = common.StorageMode_kUnknown.Enum()
-	}))
-	wants(codeOK, "ok")(send("a.sdb", 0, nil))
-	wants(codeBlockMismatch, "block_id mismatch")(send("a.sdb", 2, []byte("x")))
-	wants(codeReceiveFailed, "receive data error")(send("a.sdb", 1, []byte("x"), func(q *api.SendDataRequest) { q.BlockSize = proto.Uint32(2) }))
-	wants(codeOK, "ok")(send("a.sdb", 1, []byte("one ")))
-	wants(codeOK, "ok")(send("a.sdb", 1, []byte("again"))) // a block that came already
+	}), "138 fail to get db root path")
+	wants(n.sendBlock("a.sdb", 0, nil), "0 ok")
+	wants(n.sendBlock("a.sdb", 2, []byte("x")), "125 block_id mismatch")
+	wants(n.sendBlock("a.sdb", 1, []byte("x"), func(q *api.SendDataRequest) { q.BlockSize = proto.Uint32(2) }), "126 receive data error")
+	wants(n.sendBlock("a.sdb", 1, []byte("one ")), "0 ok")
+	wants(n.sendBlock("a.sdb", 1, []byte("again")), "0 ok") // a block that came already
 	check := func(name string, size uint64, code int32, text string) {
 		t.Helper()
 		refused[api.GeneralResponse](n, "CheckFile", &api.CheckFileRequest{Tid: tid, Pid: pid, File: &name, Size: &size}, code, text)
 	}
 	check("a.sdb", 4, codeError, "get size failed")
-	wants(codeOK, "ok")(send("a.sdb", 2, []byte("two"), eof))
-	wants(codeNoReceiver, "cannot find receiver")(send("a.sdb", 3, []byte("x")))
+	wants(n.sendBlock("a.sdb", 2, []byte("two"), lastBlock), "0 ok")
+	wants(n.sendBlock("a.sdb", 3, []byte("x")), "124 cannot find receiver")
 	check("a.sdb", 7, codeOK, "ok")
 	check("a.sdb", 8, codeError, "check size failed")
 	check("../../db", 7, codeError, "get size failed")
-	at := n.partitionDir(common.StorageMode_kMemory)
-	for path, want := range map[string]string{"snapshot/a.sdb": "one two", "snapshot/d/b": "x", "index/c": "x", "table_meta.txt": "x"} {
-		switch path {
-		case "snapshot/d/b":
-			send("b", 0, nil, in("d"))
-			send("b", 1, []byte("x"), in("d"), eof)
-		case "index/c":
-			send("c", 0, nil, in("index"))
-			send("c", 1, []byte("x"), in("index"), eof)
-		case "table_meta.txt":
-			send(path, 0, nil)
-			send(path, 1, []byte("x"), eof)
-		}
-		if b, err := os.ReadFile(filepath.Join(at, path)); err != nil || string(b) != want {
+}
+
+// Files are put where they belong; one that is sent again replaces the one before.
+func TestWhereFilesGo(t *testing.T) {
+	w := newWorld(t)
+	n := w.started()
+	n.sendBlock("a.sdb", 0, nil)
+	n.sendBlock("a.sdb", 1, []byte("old"), lastBlock)
+	n.sendBlock("a.sdb", 0, nil)
+	n.sendBlock("a.sdb", 1, []byte("new"), lastBlock)
+	n.sendBlock("b", 0, nil, inDir("d"))
+	n.sendBlock("b", 1, []byte("in a directory"), inDir("d"), lastBlock)
+	n.sendBlock("c", 0, nil, inDir("index"))
+	n.sendBlock("c", 1, []byte("of an index"), inDir("index"), lastBlock)
+	n.sendBlock(metaFile, 0, nil)
+	n.sendBlock(metaFile, 1, []byte("meta"), lastBlock)
+	for path, want := range map[string]string{
+		"snapshot/a.sdb": "new", "snapshot/d/b": "in a directory", "index/c": "of an index", metaFile: "meta",
+	} {
+		b, err := os.ReadFile(filepath.Join(n.partitionDir(common.StorageMode_kMemory), path))
+		if err != nil || string(b) != want {
 			t.Errorf("%s: %q, %v", path, b, err)
 		}
-	}
-	send("a.sdb", 0, nil) // sent anew, what was there stays beside it
-	send("a.sdb", 1, []byte("new"), eof)
-	if b, err := os.ReadFile(filepath.Join(at, "snapshot/a.sdb")); err != nil || !bytes.Equal(b, []byte("new")) {
-		t.Errorf("sent anew: %q, %v", b, err)
 	}
 }
 

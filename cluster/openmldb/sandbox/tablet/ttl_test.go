@@ -231,3 +231,10 @@ func TestLatestOfPartitions(t *testing.T) {
 		t.Errorf("%d rows, %v", len(pairs), err)
 	}
 }
+
+func TestTTLMessage(t *testing.T) {
+	m := &common.TTLSt{TtlType: types.TTLType_kAbsOrLat.Enum(), AbsTtl: proto.Uint64(3), LatTtl: proto.Uint64(2)}
+	if back := ttlOf(m).message(); !proto.Equal(m, back) {
+		t.Errorf("%v became %v", m, back)
+	}
+}
