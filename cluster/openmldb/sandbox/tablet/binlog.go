@@ -134,35 +134,47 @@ func (l *binlog) replay(after uint64, do func(*entry) error) (last uint64, err e
 }
 
 // replayPart replays one file; size is what is left of one that was cut off, else -1.
-func (l *binlog) replayPart(p logPart, isLast bool, last uint64, do func(*entry) error) (_ uint64, size int64, err error) {
+func (l *binlog) replayPart(p logPart, isLast bool, after uint64, do func(*entry) error) (last uint64, size int64, err error) {
 	f, err := os.Open(l.path(p.number))
 	if err != nil {
-		return last, -1, err
+		return after, -1, err
 	}
 	defer f.Close()
-	r := readRecords(f, 0)
-	for within := p.first; ; within++ {
+	last, end, err := readLog(f, p.first, after, do)
+	switch {
+	case errors.Is(err, errTorn) && isLast:
+		return last, end, os.Truncate(l.path(p.number), end)
+	case errors.Is(err, errTorn) || errors.Is(err, errDamaged):
+		err = l.damaged(p.number, err)
+	}
+	return last, -1, err
+}
+
+// readLog reads a file whose first entry is known, hands on the entries after an index, and answers the last one's and
+// where the records end that are whole.
+func readLog(file io.Reader, first, after uint64, do func(*entry) error) (last uint64, end int64, err error) {
+	r := readRecords(file, 0)
+	last = after
+	for within := first; ; within++ {
 		payload, err := r.next()
-		switch {
-		case errors.Is(err, io.EOF):
-			return last, -1, nil
-		case errors.Is(err, errTorn) && isLast:
-			return last, r.at, os.Truncate(l.path(p.number), r.at)
-		case err != nil:
-			return last, -1, l.damaged(p.number, err)
+		if errors.Is(err, io.EOF) {
+			return last, r.at, nil
+		}
+		if err != nil {
+			return last, r.at, err
 		}
 		e, err := parseEntry(payload)
 		if err != nil {
-			return last, -1, l.damaged(p.number, err)
+			return last, r.at, fmt.Errorf("%w: %w", errDamaged, err)
 		}
 		if e.index != within || e.index > last+1 {
-			return last, -1, l.damaged(p.number, fmt.Errorf("entry %d follows on %d", e.index, max(last, within-1)))
+			return last, r.at, fmt.Errorf("%w: entry %d follows on %d", errDamaged, e.index, max(last, within-1))
 		}
 		if e.index <= last {
 			continue
 		}
 		if err := do(e); err != nil {
-			return last, -1, err
+			return last, r.at, err
 		}
 		last = e.index
 	}
