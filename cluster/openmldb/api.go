@@ -1,18 +1,123 @@
 package openmldb
 
 import (
+	"context"
+	"iter"
+	"slices"
 	"time"
 
+	"shardsh/cluster"
 	"shardsh/cluster/openmldb/wire"
 )
 
-// What the words of OpenMLDB see of a cluster. Every method of *Driver that answers or takes these is in the file of its
-// subject: nameserver.go (metadata), ops.go, settings.go, replicas.go (placement and failover), tables.go, tablet.go,
-// rows.go. All of them:
+// What the words of OpenMLDB see of a cluster. All methods:
 //
 //   - name a table by its database and its name; the database is "" for the tables that have none;
 //   - go to the leading nameserver, following it when it changes, or to the tablet named;
 //   - answer a *spec.Error whose Code is the number and text of the refusal ("301 auto_failover is enabled").
+//
+// The nameserver answers "ok" to several changes that do nothing (offlineendpoint, recoverendpoint, recovertable): whoever
+// asks reads the state back.
+
+// methods are those of *Driver, by the file they are in.
+type methods interface {
+	cluster.Driver
+	cluster.TableAdmin
+	cluster.Examiner
+
+	// nameserver.go: the cluster. Settings change as confset does it; auto_failover is the only one servers know.
+	Tablets(ctx context.Context) ([]Tablet, error)
+	Nameservers(ctx context.Context) ([]Nameserver, error)
+	Conf(ctx context.Context) ([]cluster.Setting, error)
+	SetConf(ctx context.Context, key, value string) error
+	AutoFailover(ctx context.Context) (bool, error)
+	SDKEndpoints(ctx context.Context) ([]SDKEndpoint, error)
+	SetSDKEndpoint(ctx context.Context, server, endpoint string) error // "" takes it away
+	CatalogVersions(ctx context.Context) ([]CatalogVersion, error)
+	ConnectZK(ctx context.Context) error
+	DisconnectZK(ctx context.Context) error
+
+	// tables.go. Find reads a table's name as people write it: `db/name`, or a name, which is looked for in the
+	// database given, then among the tables without one, then in all databases if it is there only once. Tables and
+	// Describe answer what the nameserver has now.
+	Databases(ctx context.Context) ([]string, error)  // without the internal ones
+	UseDatabase(ctx context.Context, db string) error // says whether it exists
+	CreateDatabase(ctx context.Context, db string, ifNotExists bool) error
+	DropDatabase(ctx context.Context, db string) error
+	Find(ctx context.Context, text, db string) (TableName, error)
+	Describe(ctx context.Context, table TableName) (*Table, error)
+	DescribeAll(ctx context.Context) ([]Table, error) // by id, the internal databases' too
+	Create(ctx context.Context, table NewTable) error
+	Drop(ctx context.Context, table TableName) error
+	Truncate(ctx context.Context, table TableName) error
+	SetTTL(ctx context.Context, table TableName, index string, ttl TTL) error // "" is every index
+	AddColumn(ctx context.Context, table TableName, column Column) error
+	AddIndex(ctx context.Context, table TableName, index Index) error
+	DeleteIndex(ctx context.Context, table TableName, index string) error
+
+	// placement.go: where replicas are, and failover. concurrency 0 is the server's default.
+	OfflineEndpoint(ctx context.Context, endpoint string, concurrency uint32) error
+	RecoverEndpoint(ctx context.Context, endpoint string, restore bool, concurrency uint32) error
+	RecoverTable(ctx context.Context, table TableName, partition uint32, endpoint string) error
+	ChangeLeader(ctx context.Context, table TableName, partition uint32, candidate string) error             // "", "auto" or a tablet
+	UpdateTableAlive(ctx context.Context, table TableName, partition int, endpoint string, alive bool) error // -1 is all
+	Migrate(ctx context.Context, table TableName, partitions []uint32, from, to string) error
+	AddReplica(ctx context.Context, table TableName, partitions []uint32, endpoint string) error
+	DelReplica(ctx context.Context, table TableName, partitions []uint32, endpoint string) error
+	MakeSnapshot(ctx context.Context, table TableName, partition uint32, offset uint64) error
+	Partition(ctx context.Context, table TableName, partition uint32) (Partition, error)
+	SetPartition(ctx context.Context, table TableName, partition Partition) error
+
+	// ops.go. DeleteOps takes "kDone", "kFailed" or "kCanceled", of all databases for "".
+	Ops(ctx context.Context, filter OpFilter) ([]Op, error) // by id
+	TraceOps(ctx context.Context, ids ...uint64) (map[uint64]OpTrace, error)
+	CancelOp(ctx context.Context, id uint64) error
+	DeleteOp(ctx context.Context, id uint64) error
+	DeleteOps(ctx context.Context, db, status string) error
+
+	// clusters.go: several clusters that follow one.
+	ReplicaClusters(ctx context.Context) ([]ReplicaCluster, error)
+	AddReplicaCluster(ctx context.Context, c ReplicaCluster) error
+	RemoveReplicaCluster(ctx context.Context, alias string) error
+	SwitchMode(ctx context.Context, mode string) error                                 // "normal", "leader"
+	SyncTable(ctx context.Context, table TableName, alias string, partition int) error // -1 is all
+
+	// tablet.go: one tablet, past the nameserver, which learns of it or not.
+	TabletPartitions(ctx context.Context, tablet string) ([]TabletPartition, error)
+	TabletPartition(ctx context.Context, tablet string, tid, pid uint32) (TabletPartition, error) // NotFound
+	TabletFollowers(ctx context.Context, tablet string, tid, pid uint32) (Followers, error)
+	TabletTermPair(ctx context.Context, tablet string, tid, pid uint32, storage string) (TermPair, error)
+	TabletManifest(ctx context.Context, tablet string, tid, pid uint32, storage string) (Manifest, error)
+	TabletTasks(ctx context.Context, tablet string) ([]OpTask, error)
+	TabletSchema(ctx context.Context, tablet string, tid, pid uint32) (*Table, error)
+	TabletLoadTable(ctx context.Context, tablet string, load LoadTable) error
+	TabletDropTable(ctx context.Context, tablet string, tid, pid uint32) error
+	TabletChangeRole(ctx context.Context, tablet string, tid, pid uint32, role TabletRole) error
+	TabletAddReplica(ctx context.Context, tablet string, tid, pid uint32, endpoint string) error
+	TabletDelReplica(ctx context.Context, tablet string, tid, pid uint32, endpoint string) error
+	TabletMakeSnapshot(ctx context.Context, tablet string, tid, pid uint32, offset uint64, storage string) error
+	TabletPauseSnapshot(ctx context.Context, tablet string, tid, pid uint32) error
+	TabletRecoverSnapshot(ctx context.Context, tablet string, tid, pid uint32) error
+	TabletSendSnapshot(ctx context.Context, tablet string, tid, pid uint32, endpoint string) error
+	TabletSetExpire(ctx context.Context, tablet string, tid, pid uint32, expire bool) error
+	TabletSetTTL(ctx context.Context, tablet string, tid, pid uint32, index string, ttl TTL) error
+	TabletDeleteIndex(ctx context.Context, tablet string, tid, pid uint32, index string) error
+	TabletConnectZK(ctx context.Context, tablet string) error
+	TabletDisconnectZK(ctx context.Context, tablet string) error
+
+	// faults.go: what is wrong, one by one; Examine sums it up.
+	Faults(ctx context.Context) ([]Fault, error)
+
+	// rows.go, put.go. An index "" is the first one. A key is its text (wire.KeyText, wire.JoinKey).
+	Put(ctx context.Context, table TableName, row Row) error
+	PutMany(ctx context.Context, table TableName, rows iter.Seq2[Row, error], inFlight int) iter.Seq2[int, error]
+	Get(ctx context.Context, table TableName, q GetQuery) (row Row, found bool, err error)
+	Scan(ctx context.Context, table TableName, q ScanQuery) iter.Seq2[Row, error]
+	Traverse(ctx context.Context, table TableName, q TraverseQuery) iter.Seq2[Row, error]
+	TraversePage(ctx context.Context, table TableName, q TraverseQuery) (TraversedPage, error)
+	Count(ctx context.Context, table TableName, q CountQuery) (uint64, error)
+	Delete(ctx context.Context, table TableName, q DeleteQuery) error
+}
 
 // TableName names a table.
 type TableName struct{ DB, Name string }
@@ -23,6 +128,11 @@ func (n TableName) String() string {
 		return n.Name
 	}
 	return n.DB + "/" + n.Name
+}
+
+// Internal says that the table is one of the store's own, which its clients do not show.
+func (n TableName) Internal() bool {
+	return slices.Contains([]string{"__INTERNAL_DB", "INFORMATION_SCHEMA", "__PRE_AGG_DB"}, n.DB)
 }
 
 // Table is what the nameserver knows of a table.
@@ -147,6 +257,8 @@ type OpTrace struct {
 	Tasks []OpTask
 	// Endpoint is the node that the operation is about, "" when it is not known.
 	Endpoint string
+	// Step is how many of its tasks are done, and Queue the queue it stands in; -1 when ZooKeeper does not tell.
+	Step, Queue int
 }
 
 // OpTask is a task of an operation on a tablet.
@@ -194,9 +306,14 @@ type NewTable struct {
 	TableName
 	Columns              []Column
 	Indexes              []Index
-	Partitions, Replicas int // 0 is the store's default
-	Storage              string
-	IfNotExists          bool
+	Partitions, Replicas int    // 0 is the store's default
+	Storage              string // "kMemory", …; "" is the store's default, as are the following
+	Compress             string
+	Segments             uint32
+	PartitionKey         []string
+	// Parts places the replicas; nil leaves that to the nameserver.
+	Parts       []Partition
+	IfNotExists bool
 }
 
 // LoadTable asks a tablet to load a partition from its disk.
@@ -209,11 +326,114 @@ type LoadTable struct {
 	Minutes  uint64 // the TTL, which servers ignore today
 }
 
-// Row is a row with its time. Values are as wire.Schema has them.
+// TabletRole is what TabletChangeRole makes of a partition.
+type TabletRole struct {
+	Leader   bool
+	Replicas []string // its followers, for a leader
+	Term     uint64   // for a leader; 0 is none
+}
+
+// Manifest is a partition's last snapshot on a tablet; all zero when there is none.
+type Manifest struct {
+	Offset, Count, Term uint64
+	Name                string
+}
+
+// CatalogVersion is the version of the catalogue that a tablet has.
+type CatalogVersion struct {
+	Endpoint string
+	Version  uint64
+}
+
+// Fault is one thing that is wrong with a replica, a partition or a node.
+type Fault struct {
+	Kind     cluster.FindingKind
+	Table    TableName // zero for a node
+	TID, PID uint32
+	Endpoint string
+	What     string // in a few words
+	// Gap is how many entries the leader has that this replica has not.
+	Gap uint64
+	Bad bool
+}
+
+// Kinds of faults, in the words of OpenMLDB's own diagnosis where it has any.
+const (
+	AutoFailoverOff     cluster.FindingKind = "auto_failover_off"
+	Miss                cluster.FindingKind = "miss"                   // the tablet lacks the partition
+	NotLeaderOnTablet   cluster.FindingKind = "not_leader_on_tablet"   // the nameserver's leader is none to its tablet
+	NotFollowerOnTablet cluster.FindingKind = "not_follower_on_tablet" // a follower is the leader to its tablet
+	NoLeaderAlive       cluster.FindingKind = "no_leader_alive"
+	SeveralLeaders      cluster.FindingKind = "several_leaders" // alive at once
+	NotNormal           cluster.FindingKind = "not_normal"      // loading, paused
+	Lag                 cluster.FindingKind = "lag"
+	AliveOnDeadTablet   cluster.FindingKind = "alive_on_dead_tablet" // the nameserver sends clients to a dead tablet
+	NotRecovered        cluster.FindingKind = "not_recovered"        // its tablet is up, the replica is not alive
+	Stray               cluster.FindingKind = "stray"                // the tablet has a partition nobody knows of
+	TabletSilent        cluster.FindingKind = "tablet_silent"        // healthy to the nameserver, and does not answer
+	OpFailed            cluster.FindingKind = "op_failed"
+)
+
+// Row is a row with its time. Values are as wire.Schema has them, a value a column.
 type Row struct {
-	Key    string // of the index it was found by, "" where the call does not tell
+	Key string // of the index it was found by, "" where the call does not tell
+	// Time orders rows under a key, in milliseconds. To put, the zero Time is now; where every index has a time
+	// column it does not matter.
 	Time   time.Time
 	Values []any
+}
+
+// GetQuery asks for one row.
+type GetQuery struct {
+	Index, Key string
+	At         time.Time // its exact time; the zero Time is the newest row
+}
+
+// ScanQuery asks for the rows of a key, the newest first.
+type ScanQuery struct {
+	Index, Key string
+	// Newest is included and Oldest is not; the zero Time is no bound.
+	Newest, Oldest time.Time
+	Limit          int // 0 is none
+}
+
+// TraverseQuery asks for the rows of an index in the tablets' order.
+type TraverseQuery struct {
+	Index     string
+	Partition int // -1 is all, one after the other
+	After     TraversePosition
+	Limit     int // 0 is none; for TraversePage, of the page
+}
+
+// TraversePosition is a place in a partition; the zero value is its beginning.
+type TraversePosition struct {
+	Key  string
+	Time uint64 // milliseconds
+	Pos  uint32 // among the rows of that key and time
+}
+
+// TraversedPage is a page of one partition.
+type TraversedPage struct {
+	Rows []Row
+	Next TraversePosition
+	Done bool // there is no next page
+}
+
+// CountQuery asks how many rows a key has.
+type CountQuery struct {
+	Index, Key string
+	// Living leaves out the rows that have expired and are not yet collected, which takes longer.
+	Living bool
+}
+
+// DeleteQuery asks for rows of a key to be deleted.
+type DeleteQuery struct {
+	Index, Key string
+	// Newest is included and Oldest is not; the zero Time is no bound.
+	Newest, Oldest time.Time
+	// Everywhere deletes the rows from the other indexes too, as SQL does; without it they are still found there, as
+	// after the nameserver client's delete.
+	Everywhere bool
 }
 
 // ReplicaCluster is a cluster that follows this one.
@@ -221,3 +441,6 @@ type ReplicaCluster struct {
 	Alias, ZK, Root, State string
 	Age                    time.Duration
 }
+
+// AnyCandidate in place of a tablet has ChangeLeader take any follower, even while the leader is alive.
+const AnyCandidate = "auto"

@@ -278,6 +278,8 @@ func (c *conn) read() {
 		return
 	}
 	defer c.close()
+	work := make(chan func()) // to goroutines that have served before, and so have a stack that is large enough
+	defer close(work)
 	for known := false; c.admit(); known = true {
 		f, err := wire.ReadFrame(r)
 		if err != nil || f.Meta.Request == nil || !c.p.config.Gate.Pass(c.p.ctx.Done()) {
@@ -292,7 +294,17 @@ func (c *conn) read() {
 		}
 		size := len(f.Payload) + len(f.Attachment)
 		c.begin(size)
-		c.p.wg.Go(func() { c.serve(f, size) })
+		serve := func() { c.serve(f, size) }
+		select {
+		case work <- serve:
+		default:
+			c.p.wg.Go(func() {
+				serve()
+				for next := range work {
+					next()
+				}
+			})
+		}
 	}
 }
 

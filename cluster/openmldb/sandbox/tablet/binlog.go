@@ -113,52 +113,68 @@ func (l *binlog) damaged(number int, err error) error {
 // replay hands on the entries after an index, in order, and answers the last one's. A last file that ends within a record
 // is cut off there; whatever else is not as it was written, or is missing, is errDamaged.
 func (l *binlog) replay(after uint64, do func(*entry) error) (last uint64, err error) {
-	last = after
-	from := 0
-	for i, p := range l.parts {
-		if p.first <= after+1 {
-			from = i
+	l.mu.Lock()
+	parts := slices.Clone(l.parts)
+	l.mu.Unlock()
+	for i, p := range parts {
+		if i+1 < len(parts) && parts[i+1].first <= after+1 {
+			continue
+		}
+		size := int64(-1)
+		if after, size, err = l.replayPart(p, i == len(parts)-1, after, do); err != nil {
+			return after, err
+		}
+		if size >= 0 {
+			l.mu.Lock()
+			l.parts[i].size = size
+			l.mu.Unlock()
 		}
 	}
-	for i := from; i < len(l.parts); i++ {
-		if last, err = l.replayPart(i, last, do); err != nil {
-			return last, err
-		}
-	}
-	return last, nil
+	return after, nil
 }
 
-func (l *binlog) replayPart(i int, last uint64, do func(*entry) error) (uint64, error) {
-	p := &l.parts[i]
+// replayPart replays one file; size is what is left of one that was cut off, else -1.
+func (l *binlog) replayPart(p logPart, isLast bool, after uint64, do func(*entry) error) (last uint64, size int64, err error) {
 	f, err := os.Open(l.path(p.number))
 	if err != nil {
-		return last, err
+		return after, -1, err
 	}
 	defer f.Close()
-	r := readRecords(f, 0)
-	for within := p.first; ; within++ {
+	last, end, err := readLog(f, p.first, after, do)
+	switch {
+	case errors.Is(err, errTorn) && isLast:
+		return last, end, os.Truncate(l.path(p.number), end)
+	case errors.Is(err, errTorn) || errors.Is(err, errDamaged):
+		err = l.damaged(p.number, err)
+	}
+	return last, -1, err
+}
+
+// readLog reads a file whose first entry is known, hands on the entries after an index, and answers the last one's and
+// where the records end that are whole.
+func readLog(file io.Reader, first, after uint64, do func(*entry) error) (last uint64, end int64, err error) {
+	r := readRecords(file, 0)
+	last = after
+	for within := first; ; within++ {
 		payload, err := r.next()
-		switch {
-		case errors.Is(err, io.EOF):
-			return last, nil
-		case errors.Is(err, errTorn) && i == len(l.parts)-1:
-			p.size = r.at
-			return last, os.Truncate(l.path(p.number), r.at)
-		case err != nil:
-			return last, l.damaged(p.number, err)
+		if errors.Is(err, io.EOF) {
+			return last, r.at, nil
+		}
+		if err != nil {
+			return last, r.at, err
 		}
 		e, err := parseEntry(payload)
 		if err != nil {
-			return last, l.damaged(p.number, err)
+			return last, r.at, fmt.Errorf("%w: %w", errDamaged, err)
 		}
 		if e.index != within || e.index > last+1 {
-			return last, l.damaged(p.number, fmt.Errorf("entry %d follows on %d", e.index, max(last, within-1)))
+			return last, r.at, fmt.Errorf("%w: entry %d follows on %d", errDamaged, e.index, max(last, within-1))
 		}
 		if e.index <= last {
 			continue
 		}
 		if err := do(e); err != nil {
-			return last, err
+			return last, r.at, err
 		}
 		last = e.index
 	}
@@ -167,24 +183,33 @@ func (l *binlog) replayPart(i int, last uint64, do func(*entry) error) (uint64, 
 // append writes the records of entries from an index on. After an error nothing of them is in the log, unless the error
 // is errDamaged: then nothing may be appended any more.
 func (l *binlog) append(first uint64, b []byte) error {
-	n := len(l.parts)
-	if l.w == nil || l.parts[n-1].size >= l.roll {
-		if err := l.begin(first); err != nil {
+	number, size := l.last()
+	if l.w == nil || size >= l.roll {
+		if err := l.begin(number+1, first); err != nil {
 			return err
 		}
-		n = len(l.parts)
+		size = 0
 	}
-	p := &l.parts[n-1]
 	if _, err := l.w.Write(b); err != nil {
-		if e := errors.Join(l.w.Truncate(p.size), seek(l.w, p.size)); e != nil {
+		if e := errors.Join(l.w.Truncate(size), seek(l.w, size)); e != nil {
 			return fmt.Errorf("%w: %w", errDamaged, errors.Join(err, e))
 		}
 		return err
 	}
 	l.mu.Lock()
-	p.size += int64(len(b))
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	l.parts[len(l.parts)-1].size += int64(len(b))
 	return nil
+}
+
+// last is the last file's number and size; -1 when there is none.
+func (l *binlog) last() (number int, size int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.parts); n > 0 {
+		return l.parts[n-1].number, l.parts[n-1].size
+	}
+	return -1, 0
 }
 
 func seek(f *os.File, to int64) error {
@@ -193,11 +218,7 @@ func seek(f *os.File, to int64) error {
 }
 
 // begin starts the next file.
-func (l *binlog) begin(first uint64) error {
-	number := 0
-	if n := len(l.parts); n > 0 {
-		number = l.parts[n-1].number + 1
-	}
+func (l *binlog) begin(number int, first uint64) error {
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return err
 	}
@@ -208,8 +229,8 @@ func (l *binlog) begin(first uint64) error {
 	err = l.close()
 	l.w = w
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.parts = append(l.parts, logPart{number: number, first: first})
-	l.mu.Unlock()
 	return err
 }
 

@@ -105,16 +105,13 @@ func readText(path string, m proto.Message) error {
 		return err
 	}
 	if info.Size() > maxText {
-		return fmt.Errorf("%s: %w: it has %d bytes", path, errDamaged, info.Size())
+		return fmt.Errorf("%w: it has %d bytes", errDamaged, info.Size())
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	if err := parseText(text, m); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
+	return parseText(text, m)
 }
 
 func parseText(text []byte, m proto.Message) error {
@@ -126,13 +123,24 @@ func parseText(text []byte, m proto.Message) error {
 
 // readManifest reads a partition's manifest; not found when there is none.
 func readManifest(dir string) (m *api.Manifest, found bool, err error) {
+	path := filepath.Join(dir, snapshotDir, manifestFile)
 	m = &api.Manifest{}
-	err = readText(filepath.Join(dir, snapshotDir, manifestFile), m)
+	err = readText(path, m)
 	if os.IsNotExist(err) {
-		return &api.Manifest{}, false, nil
+		return m, false, nil
 	}
-	if err == nil && !plainName(m.GetName()) {
-		err = fmt.Errorf("%s: %w: its snapshot is named %q", dir, errDamaged, m.GetName())
+	if err == nil {
+		err = checkManifest(m)
 	}
-	return m, err == nil, err
+	if err != nil {
+		return m, false, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, true, nil
+}
+
+func checkManifest(m *api.Manifest) error {
+	if !plainName(m.GetName()) {
+		return fmt.Errorf("%w: its snapshot is named %q", errDamaged, m.GetName())
+	}
+	return nil
 }

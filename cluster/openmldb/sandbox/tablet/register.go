@@ -74,7 +74,7 @@ func (t *Tablet) firstNode(ctx context.Context, s coord.Session) error {
 
 // rejoin makes the node again after the session was lost. It fails while the node of the lost session is there.
 func (t *Tablet) rejoin(ctx context.Context) error {
-	if err := t.member.close(); err != nil && !errors.Is(err, coord.ErrExpired) {
+	if err := t.member.close(); err != nil {
 		t.c.Log("tablet %s leaves its session: %v", t.c.Endpoint, err)
 	}
 	s, err := t.c.Tree.Open(ctx)
@@ -101,10 +101,12 @@ func (t *Tablet) joined(s coord.Session) error {
 	return nil
 }
 
-// close ends the session and its node.
+// close ends the session and its node; one that has expired is over already.
 func (m *member) close() error {
 	if s := m.drop(false); s != nil {
-		return s.Close()
+		if err := s.Close(); !errors.Is(err, coord.ErrExpired) {
+			return err
+		}
 	}
 	return nil
 }

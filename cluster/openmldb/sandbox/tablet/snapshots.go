@@ -54,7 +54,7 @@ func (t *Tablet) snapshot(p *partition, end uint64) bool {
 	views, term := p.views(), p.termAt(offset)
 	p.mu.Unlock()
 
-	t.rest(t.c.Gate.Delay())
+	t.lag()
 	s, err := p.writeSnapshot(rowsUpTo(views, offset), offset, term)
 	p.mu.Lock()
 	defer p.mu.Unlock()

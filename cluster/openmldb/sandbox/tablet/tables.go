@@ -187,8 +187,7 @@ var errEnded = errors.New("the tablet ends")
 
 // loading waits as long as the tablet is slow or paused; an error when the partition is no longer wanted.
 func (p *partition) loading() error {
-	t := p.t
-	if !t.rest(t.c.Gate.Delay()) || !t.pass() {
+	if !p.t.lag() {
 		return errEnded
 	}
 	p.mu.RLock()

@@ -192,18 +192,21 @@ func (t *Tablet) sleep(ctx context.Context, interval time.Duration) bool {
 	}
 }
 
-// rest waits for a time that is not one of the store's; false when the tablet ended.
-func (t *Tablet) rest(by time.Duration) bool {
-	if by <= 0 {
-		return t.ctx.Err() == nil
-	}
-	timer := time.NewTimer(by)
-	defer timer.Stop()
-	select {
-	case <-t.ctx.Done():
-		return false
-	case <-timer.C:
-		return true
+// lag waits as long as the tablet is slow; false when it ended.
+func (t *Tablet) lag() bool {
+	const look = 20 * time.Millisecond // how soon it is noticed that the tablet is slow no more
+	for since := time.Now(); ; {
+		left := t.c.Gate.Delay() - time.Since(since)
+		if left <= 0 {
+			return t.pass()
+		}
+		timer := time.NewTimer(min(left, look))
+		select {
+		case <-t.ctx.Done():
+			timer.Stop()
+			return false
+		case <-timer.C:
+		}
 	}
 }
 

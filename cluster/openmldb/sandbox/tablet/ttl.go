@@ -66,7 +66,7 @@ func (e expiry) expired(ts, place uint64) bool {
 	return old
 }
 
-// rest says that every older row has expired, too.
+// countsRows says that the number of newer rows matters.
 func (e expiry) countsRows() bool { return e.versions != 0 && e.kind != types.TTLType_kAbsoluteTime }
 
 // floor is the time that a range read may not go below (OpenMLDB raises et to it).

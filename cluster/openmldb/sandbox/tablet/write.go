@@ -3,6 +3,7 @@ package tablet
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -53,14 +54,16 @@ func (t *Tablet) putRow(q *api.PutRequest) status {
 	if q.GetCheckExists() {
 		return p.checkExists(e)
 	}
-	exists, err := p.check(e)
-	switch {
-	case err != nil:
+	if err := p.check(e); err != nil {
 		return status{codePutFailed, fmt.Sprintf("%s: %v", p.id, err)}
-	case exists && q.GetPutIfAbsent():
-		return status{codeOK, "exists but ignore"}
-	case exists && p.indexes[0].unique:
-		return status{codePutFailed, "data exists"}
+	}
+	if q.GetPutIfAbsent() || p.indexes[0].unique {
+		switch exists := p.has(e); {
+		case exists && q.GetPutIfAbsent():
+			return status{codeOK, "exists but ignore"}
+		case exists:
+			return status{codePutFailed, "data exists"}
+		}
 	}
 	e.term, e.index = p.term, p.offset+1
 	if err := p.append(e); err != nil {
@@ -80,14 +83,13 @@ func (p *partition) takesDimensions(e *entry) bool {
 	return len(e.dims) > 0
 }
 
-// check says whether a row can be put, and whether one that counts as the same is there already: of the same bytes under
-// one of its keys, at the same time where a column orders the rows.
-func (p *partition) check(e *entry) (exists bool, err error) {
+// check says why a row cannot be put.
+func (p *partition) check(e *entry) error {
 	if len(e.value) < rowHead {
-		return false, fmt.Errorf("invalid value")
+		return errors.New("invalid value")
 	}
 	if p.schemas[e.value[1]] == nil {
-		return false, fmt.Errorf("invalid schema version %d", e.value[1])
+		return fmt.Errorf("invalid schema version %d", e.value[1])
 	}
 	ready := false
 	for _, d := range e.dims {
@@ -96,16 +98,30 @@ func (p *partition) check(e *entry) (exists bool, err error) {
 			continue
 		}
 		ready = true
-		ts, err := p.time(x, e)
-		if err != nil {
-			return false, err
+		if _, err := p.time(x, e); err != nil {
+			return err
 		}
-		exists = exists || x.has(d.key, ts, e.value)
 	}
 	if !ready {
-		return false, fmt.Errorf("empty ts value map")
+		return errors.New("empty ts value map")
 	}
-	return exists, nil
+	return nil
+}
+
+// has says whether a row that counts as the same is there: of the same bytes under one of its keys, and at the same time
+// where a column orders the rows. A clustered index, the first one, has one row a key and time.
+func (p *partition) has(e *entry) bool {
+	for _, d := range e.dims {
+		x, ready := p.indexAt(d.idx)
+		if !ready {
+			continue
+		}
+		ts, err := p.time(x, e)
+		if err == nil && x.has(d.key, ts, e.value) {
+			return true
+		}
+	}
+	return false
 }
 
 func (x *index) has(key string, ts uint64, value []byte) bool {
