@@ -154,12 +154,28 @@ func (c *cluster) Start(ctx context.Context, endpoint string) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	if ns >= 0 {
+		if err := c.unlocked(ctx, endpoint); err != nil {
+			return err
+		}
 		return c.startNameserver(ctx, ns)
 	}
 	if err := c.missed(ctx, endpoint); err != nil {
 		return err
 	}
 	return c.startTablet(ctx, tab)
+}
+
+// unlocked waits until a dead nameserver has left the line of those that want to lead. One that stood there twice would
+// lead at once, and lose that when its first place goes.
+func (c *cluster) unlocked(ctx context.Context, endpoint string) error {
+	folder := c.settings.root + "/leader"
+	return c.await(ctx, "the end of the session of "+endpoint, func() bool {
+		names, err := c.session.Children(folder)
+		return err == nil && !slices.ContainsFunc(names, func(name string) bool {
+			holder, _, err := c.session.Get(folder + "/" + name)
+			return err == nil && string(holder) == endpoint
+		})
+	})
 }
 
 // missed waits until a dead tablet's registration has ended, and the leading nameserver knows it: a real one takes longer

@@ -181,12 +181,6 @@ func (l *lead) updateTTL(ctx context.Context, q *ns.UpdateTTLRequest, _ *ns.Upda
 	if ttl == nil || q.GetIndexName() != "" && indexOf(t, q.GetIndexName()) == nil {
 		return refuse(codeInvalid, "ttl or index is missing")
 	}
-	for _, k := range t.GetColumnKey() {
-		if (q.GetIndexName() == "" || k.GetIndexName() == q.GetIndexName()) && k.GetFlag() != deletedIndex &&
-			k.GetTtl().GetTtlType() != ttl.GetTtlType() {
-			return refuse(codeTTL, "ttl type mismatch")
-		}
-	}
 	err := l.onReplicas(ctx, t, func(ctx context.Context, endpoint string, pid uint32) error {
 		return l.call(ctx, endpoint, "UpdateTTL", &api.UpdateTTLRequest{
 			Tid: proto.Int32(int32(t.GetTid())), Pid: proto.Int32(int32(pid)), Ttl: ttl, IndexName: q.IndexName,

@@ -74,14 +74,14 @@ func newLead(s *Server, session coord.Session) (*lead, error) {
 			return nil, err
 		}
 	}
+	// What tablets say of partitions, and of the tasks that are under way, is known before anybody can ask the leader.
+	l.askStatuses()
+	l.askTasks(true)
 	return l, nil
 }
 
-// begin starts what a leader does by itself. The numbers of partitions and the states of the tasks under way are asked
-// for before anybody can ask the leader.
+// begin starts what a leader does by itself.
 func (l *lead) begin() {
-	l.askStatuses()
-	l.askTasks(true)
 	l.work.Go(l.watchTablets)
 	l.work.Go(l.watchStatuses)
 	l.work.Go(l.operate)
@@ -199,7 +199,9 @@ func (l *lead) readCounters() error {
 			return err
 		}
 	}
-	for _, at := range []string{l.at.leader, l.at.nodes, l.at.tables, l.at.dbTables, l.at.dbs, l.at.ops} {
+	for _, at := range []string{
+		l.at.leader, l.at.nodes, l.at.tables, l.at.dbTables, l.at.dbs, l.at.ops, l.at.procedures, l.at.functions,
+	} {
 		if err := l.first(at, ""); err != nil {
 			return err
 		}

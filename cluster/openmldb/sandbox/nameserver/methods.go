@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -167,38 +168,67 @@ func ofCurrent(m port.Method) port.Method {
 	return m
 }
 
+// methods are all calls that a nameserver answers.
 func (s *Server) methods() map[string]port.Method {
-	all := map[string]port.Method{
-		"ConfGet":                  onLead(s, (*lead).confGet),
-		"ConfSet":                  onLead(s, (*lead).confSet),
-		"ShowTablet":               onLead(s, (*lead).showTablet),
-		"ShowTable":                onLead(s, (*lead).showTable),
-		"OfflineEndpoint":          byHand(s, (*lead).offlineEndpoint),
-		"RecoverEndpoint":          byHand(s, (*lead).recoverEndpoint),
-		"RecoverTable":             byHand(s, (*lead).recoverTable),
-		"ChangeLeader":             byHand(s, (*lead).changeLeader),
-		"ShowOPStatus":             onLead(s, (*lead).showOPStatus),
-		"CancelOP":                 byHand(s, (*lead).cancelOP),
-		"DeleteOP":                 onLead(s, (*lead).deleteOP),
-		"MakeSnapshotNS":           onLead(s, (*lead).makeSnapshot),
-		"AddReplicaNS":             onLead(s, (*lead).addReplica),
-		"DelReplicaNS":             onLead(s, (*lead).delReplica),
-		"Migrate":                  byHand(s, (*lead).migrate),
-		"UpdateTableAliveStatus":   byHand(s, (*lead).updateTableAlive),
-		"GetTablePartition":        onLead(s, (*lead).getTablePartition),
-		"SetTablePartition":        byHand(s, (*lead).setTablePartition),
-		"CreateTable":              onLead(s, (*lead).createTable),
-		"DropTable":                onLead(s, (*lead).dropTable),
-		"TruncateTable":            onLead(s, (*lead).truncateTable),
-		"LoadTable":                onLead(s, (*lead).loadTable),
-		"AddTableField":            onLead(s, (*lead).addTableField),
-		"UpdateTTL":                onLead(s, (*lead).updateTTL),
-		"AddIndex":                 onLead(s, (*lead).addIndex),
-		"DeleteIndex":              onLead(s, (*lead).deleteIndex),
-		"CreateDatabase":           onLead(s, (*lead).createDatabase),
-		"UseDatabase":              onLead(s, (*lead).useDatabase),
-		"ShowDatabase":             onLead(s, (*lead).showDatabase),
-		"DropDatabase":             onLead(s, (*lead).dropDatabase),
+	all := s.replicaMethods()
+	maps.Copy(all, s.tableMethods())
+	maps.Copy(all, s.clusterMethods())
+	// The SQL layer's own: its nodes hold nothing in a sandbox, and nothing is put there.
+	for _, name := range []string{
+		"PutUser", "DeleteUser", "PutPrivilege", "CreateProcedure", "DropProcedure", "DeploySQL", "CreateFunction", "DropFunction",
+		"UpdateOfflineTableInfo",
+	} {
+		all[name] = onLead(s, func(*lead, context.Context, *ns.GeneralRequest, *ns.GeneralResponse) error {
+			return refuse(codeNotSupported, "the sandbox has no SQL layer")
+		})
+	}
+	return all
+}
+
+func (s *Server) replicaMethods() map[string]port.Method {
+	return map[string]port.Method{
+		"ConfGet":                onLead(s, (*lead).confGet),
+		"ConfSet":                onLead(s, (*lead).confSet),
+		"ShowTablet":             onLead(s, (*lead).showTablet),
+		"OfflineEndpoint":        byHand(s, (*lead).offlineEndpoint),
+		"RecoverEndpoint":        byHand(s, (*lead).recoverEndpoint),
+		"RecoverTable":           byHand(s, (*lead).recoverTable),
+		"ChangeLeader":           byHand(s, (*lead).changeLeader),
+		"ShowOPStatus":           onLead(s, (*lead).showOPStatus),
+		"CancelOP":               byHand(s, (*lead).cancelOP),
+		"DeleteOP":               onLead(s, (*lead).deleteOP),
+		"MakeSnapshotNS":         onLead(s, (*lead).makeSnapshot),
+		"AddReplicaNS":           onLead(s, (*lead).addReplica),
+		"DelReplicaNS":           onLead(s, (*lead).delReplica),
+		"Migrate":                byHand(s, (*lead).migrate),
+		"UpdateTableAliveStatus": byHand(s, (*lead).updateTableAlive),
+	}
+}
+
+func (s *Server) tableMethods() map[string]port.Method {
+	return map[string]port.Method{
+		"ShowTable":         onLead(s, (*lead).showTable),
+		"GetTablePartition": onLead(s, (*lead).getTablePartition),
+		"SetTablePartition": byHand(s, (*lead).setTablePartition),
+		"CreateTable":       onLead(s, (*lead).createTable),
+		"DropTable":         onLead(s, (*lead).dropTable),
+		"TruncateTable":     onLead(s, (*lead).truncateTable),
+		"LoadTable":         onLead(s, (*lead).loadTable),
+		"AddTableField":     onLead(s, (*lead).addTableField),
+		"UpdateTTL":         onLead(s, (*lead).updateTTL),
+		"AddIndex":          onLead(s, (*lead).addIndex),
+		"DeleteIndex":       onLead(s, (*lead).deleteIndex),
+		"CreateDatabase":    onLead(s, (*lead).createDatabase),
+		"UseDatabase":       onLead(s, (*lead).useDatabase),
+		"ShowDatabase":      onLead(s, (*lead).showDatabase),
+		"DropDatabase":      onLead(s, (*lead).dropDatabase),
+		"ShowProcedure":     onLead(s, (*lead).showProcedure),
+		"ShowFunction":      onLead(s, (*lead).showFunction),
+	}
+}
+
+func (s *Server) clusterMethods() map[string]port.Method {
+	return map[string]port.Method{
 		"ShowCatalog":              ofCurrent(onLead(s, (*lead).showCatalog)),
 		"SetSdkEndpoint":           onLead(s, (*lead).setSDKEndpoint),
 		"ShowSdkEndpoint":          onLead(s, (*lead).showSDKEndpoint),
@@ -216,19 +246,7 @@ func (s *Server) methods() map[string]port.Method {
 		"AddReplicaNSFromRemote":   ofCurrent(onLead(s, (*lead).addReplicaFromRemote)),
 		"GetTaskStatus":            ofCurrent(onLead(s, (*lead).getTaskStatus)),
 		"DeleteOPTask":             ofCurrent(onLead(s, (*lead).deleteOPTask)),
-		"ShowProcedure":            onLead(s, (*lead).showProcedure),
-		"ShowFunction":             onLead(s, (*lead).showFunction),
 	}
-	// The SQL layer's own: its nodes hold nothing in a sandbox, and nothing is put there.
-	for _, name := range []string{
-		"PutUser", "DeleteUser", "PutPrivilege", "CreateProcedure", "DropProcedure", "DeploySQL", "CreateFunction", "DropFunction",
-		"UpdateOfflineTableInfo",
-	} {
-		all[name] = onLead(s, func(*lead, context.Context, *ns.GeneralRequest, *ns.GeneralResponse) error {
-			return refuse(codeNotSupported, "the sandbox has no SQL layer")
-		})
-	}
-	return all
 }
 
 func (l *lead) showProcedure(context.Context, *ns.ShowProcedureRequest, *ns.ShowProcedureResponse) error {

@@ -9,27 +9,27 @@ import (
 
 // paths are the nodes of a cluster in the coordination tree.
 type paths struct {
-	leader, lock               string
-	nodes, sdk, names          string
-	tid, term, notify          string
-	tables, dbTables, dbs      string
-	opIndex, ops               string
-	auto, globals              string
-	procedures, functions      string
-	zone, replicas, taskLeader string
+	leader, lock          string
+	nodes, sdk            string
+	tid, term, notify     string
+	tables, dbTables, dbs string
+	opIndex, ops          string
+	auto, globals         string
+	procedures, functions string
+	zone, replicas        string
 }
 
 func (s *Server) paths() paths {
 	root := s.config.Tree.Root()
 	return paths{
 		leader: root + "/leader", lock: root + "/leader/lock_request",
-		nodes: root + "/nodes", sdk: root + "/map/sdkendpoints", names: root + "/map/names",
+		nodes: root + "/nodes", sdk: root + "/map/sdkendpoints",
 		tid: root + "/table/table_index", term: root + "/table/term", notify: root + "/table/notify",
 		tables: root + "/table/table_data", dbTables: root + "/table/db_table_data", dbs: root + "/db",
 		opIndex: root + "/op/op_index", ops: root + "/op/op_data",
 		auto: root + "/config/auto_failover", globals: root + "/notify/global_variable",
 		procedures: root + "/store_procedure/db_sp_data", functions: root + "/data/function",
-		zone: root + "/cluster/follower", replicas: root + "/cluster/replica", taskLeader: root + "/taskmanager/leader",
+		zone: root + "/cluster/follower", replicas: root + "/cluster/replica",
 	}
 }
 
