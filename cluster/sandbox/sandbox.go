@@ -41,6 +41,8 @@ type Config struct {
 	Dir string
 	Net *Network
 	Log func(format string, args ...any)
+	// Settings are the system's own, as ServeConfig.Settings has them. One that it does not have is spec.Usage.
+	Settings map[string]string
 }
 
 // ClusterServer is a running cluster. Its methods may be called from any goroutine. What else may be done to it is in

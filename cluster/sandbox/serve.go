@@ -30,6 +30,9 @@ type ServeConfig struct {
 	Net string
 	// Open names clusters to start at once; the others start when they are asked for.
 	Open []string
+	// Settings are what clusters of a system are started with beyond the above, by system and name: {"openmldb": {"zk":
+	// "127.0.0.1:2181/root"}}. Every emulator says which it has.
+	Settings map[string]map[string]string
 	// Ready is called once, when the control socket answers and the clusters of Open do.
 	Ready func(Serving)
 	// Log takes what goes wrong in the background; nil drops it.
@@ -302,7 +305,9 @@ func (s *server) start(ctx context.Context, kind Kind, cluster Cluster, place in
 		if err != nil {
 			return nil, nil, err
 		}
-		server, err := kind.New(ctx, Config{Name: cluster.Name, Dir: dir, Net: network, Log: s.config.Log})
+		server, err := kind.New(ctx, Config{
+			Name: cluster.Name, Dir: dir, Net: network, Log: s.config.Log, Settings: s.config.Settings[kind.System],
+		})
 		if err == nil {
 			return server, network, nil
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	openmldb "shardsh/cluster/openmldb/sandbox"
 	pegasus "shardsh/cluster/pegasus/sandbox"
 	"shardsh/cluster/sandbox"
 	"shardsh/commands/spec"
@@ -24,6 +25,7 @@ import (
 func sandboxKinds() []sandbox.Kind {
 	return []sandbox.Kind{
 		pegasus.Kind(),
+		openmldb.Kind(),
 	}
 }
 
@@ -41,6 +43,8 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&config.DataDir, "data-dir", "", "directory that keeps the clusters from run to run (default: a fresh one, removed at the end)")
 	flags.StringVar(&config.Control, "control", "", "path of the control socket (default: in the data directory)")
 	flags.StringVar(&config.Net, "net", "", "first three numbers of the first cluster's addresses, such as 127.0.77 (default: the first free ones)")
+	set := flags.StringArray("set", nil, "setting of a system's clusters, such as openmldb.strict=true; may be repeated")
+	zk := flags.String("zk", "", "ZooKeeper on this machine for the cluster openmldb, host:port/root (default: one of its own)")
 	tied := flags.Bool("tied", false, "end when standard input does")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
@@ -48,6 +52,13 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 		}
 		fmt.Fprintf(stderr, "shardsh sandbox: %v\n", err)
 		return 2
+	}
+	if *zk != "" {
+		*set = append(*set, openmldb.System+".zk="+*zk)
+	}
+	var err error
+	if config.Settings, err = sandbox.ParseSettings(config.Kinds, *set...); err != nil {
+		return sandboxExit(err, stderr)
 	}
 	config.Open = flags.Args()
 	if len(config.Open) == 0 && !*tied {
@@ -75,7 +86,7 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 			cancel(nil)
 		}()
 	}
-	err := sandbox.Serve(ctx, config)
+	err = sandbox.Serve(ctx, config)
 	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}

@@ -6,10 +6,14 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -91,8 +95,36 @@ type Port struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
+	counts map[string]*counts // by method; not changed after Listen
+
 	mu    sync.Mutex
 	conns map[*conn]struct{} // nil once closed
+}
+
+// counts are a method's calls: those that were carried out, and those that were not.
+type counts struct{ done, failed atomic.Int64 }
+
+func (p *Port) count(method string, done bool) {
+	if c := p.counts[method]; c != nil && done {
+		c.done.Add(1)
+	} else if c != nil {
+		c.failed.Add(1)
+	}
+}
+
+// status writes brpc's page of that name.
+func (p *Port) status(w io.Writer, version string) {
+	p.mu.Lock()
+	connections := len(p.conns)
+	p.mu.Unlock()
+	fmt.Fprintf(w, "version: %s\nconnection_count: %d\n", version, connections)
+	for _, s := range p.config.Services {
+		fmt.Fprintf(w, "\n[%s]\n", s.Name)
+		for _, name := range slices.Sorted(maps.Keys(s.Methods)) {
+			c := p.counts[name]
+			fmt.Fprintf(w, "%s\n  count: %d\n  error: %d\n", name, c.done.Load(), c.failed.Load())
+		}
+	}
 }
 
 // Listen takes the address; Start begins to answer.
@@ -107,7 +139,12 @@ func Listen(config Config) (*Port, error) {
 	if config.Points == nil {
 		config.Points = fault.NewPoints()
 	}
-	p := &Port{config: config, tcp: tcp, conns: map[*conn]struct{}{}}
+	p := &Port{config: config, tcp: tcp, conns: map[*conn]struct{}{}, counts: map[string]*counts{}}
+	for _, s := range config.Services {
+		for name := range s.Methods {
+			p.counts[name] = &counts{}
+		}
+	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p, nil
 }
@@ -217,7 +254,8 @@ type conn struct {
 // peeked is a connection whose first bytes were looked at.
 type peeked struct {
 	net.Conn
-	r io.Reader
+	r    io.Reader
+	conn *conn
 }
 
 func (p peeked) Read(b []byte) (int, error) { return p.r.Read(b) }
@@ -235,11 +273,13 @@ func (c *conn) read() {
 			c.close()
 			return
 		}
-		c.p.config.HTTP(peeked{c.tcp, r})
+		c.p.config.HTTP(peeked{c.tcp, r, c})
 		c.close()
 		return
 	}
 	defer c.close()
+	work := make(chan func()) // to goroutines that have served before, and so have a stack that is large enough
+	defer close(work)
 	for known := false; c.admit(); known = true {
 		f, err := wire.ReadFrame(r)
 		if err != nil || f.Meta.Request == nil || !c.p.config.Gate.Pass(c.p.ctx.Done()) {
@@ -254,48 +294,49 @@ func (c *conn) read() {
 		}
 		size := len(f.Payload) + len(f.Attachment)
 		c.begin(size)
-		c.p.wg.Go(func() { c.serve(f, size) })
+		serve := func() { c.serve(f, size) }
+		select {
+		case work <- serve:
+		default:
+			c.p.wg.Go(func() {
+				serve()
+				for next := range work {
+					next()
+				}
+			})
+		}
 	}
 }
 
 // serve carries out one request.
 func (c *conn) serve(f *wire.Frame, size int) {
-	config := &c.p.config
 	name := f.Meta.Request.GetMethodName()
-	lost := func(where string) bool {
-		return config.Points.Live() && config.Points.Take(fault.CallPoint(config.Role, where, PointName(name)))
-	}
 	m, err := c.p.Method(f.Meta.Request.GetServiceName(), name)
 	if err != nil {
 		c.refuse(f, size, err)
 		return
 	}
-	if lost(fault.Received) {
+	if c.p.lost(fault.Received, name) {
 		c.done(size, nil)
 		return
 	}
 	request, answer := m.Request(), m.Answer()
 	if e := proto.Unmarshal(f.Payload, request); e != nil {
+		c.p.count(name, false)
 		c.refuse(f, size, &rpc.Error{Code: rpc.CodeBadRequest, Text: "Fail to parse request message: " + e.Error()})
 		return
 	}
 	call := &Call{Method: name, Attachment: f.Attachment, Peer: c.tcp.RemoteAddr().String()}
-	if e := m.Run(c.p.ctx, call, request, answer); e != nil {
-		if errors.Is(e, ErrSilent) {
-			c.done(size, nil)
-			return
-		}
-		if !errors.As(e, &err) {
-			err = &rpc.Error{Code: rpc.CodeInternal, Text: e.Error()}
-		}
-		c.refuse(f, size, err)
-		return
-	}
+	e := m.Run(c.p.ctx, call, request, answer)
+	c.p.count(name, e == nil)
 	switch {
-	case lost(fault.Accepted):
+	case errors.Is(e, ErrSilent) || e == nil && c.p.lost(fault.Accepted, name):
 		c.done(size, nil)
 		return
-	case lost(fault.Answer):
+	case e != nil:
+		c.refuse(f, size, asError(e))
+		return
+	case c.p.lost(fault.Answer, name):
 		c.close()
 	}
 	meta := &brpc.RpcMeta{Response: &brpc.RpcResponseMeta{ErrorCode: proto.Int32(0)}, CorrelationId: f.Meta.CorrelationId}
@@ -305,6 +346,20 @@ func (c *conn) serve(f *wire.Frame, size int) {
 		return
 	}
 	c.answer(size, frame)
+}
+
+// lost says whether a fault point swallows a call here.
+func (p *Port) lost(where, method string) bool {
+	return p.config.Points.Live() && p.config.Points.Take(fault.CallPoint(p.config.Role, where, PointName(method)))
+}
+
+// asError is what a method's failure is to its caller.
+func asError(err error) *rpc.Error {
+	var e *rpc.Error
+	if !errors.As(err, &e) {
+		e = &rpc.Error{Code: rpc.CodeInternal, Text: err.Error()}
+	}
+	return e
 }
 
 // Method finds a method by its service's full or short name.
