@@ -21,9 +21,13 @@ var kinds = map[types.DataType]spec.Kind{
 	types.DataType_kString: spec.Bytes, types.DataType_kVarchar: spec.Bytes,
 }
 
-// rowColumns are a table's columns behind the time of a row.
+// rowColumns are a table's columns behind the time of a row, which has another name where a column is called so.
 func rowColumns(t *driver.Table) []spec.Column {
-	columns := []spec.Column{{Name: "ts", Kind: spec.Time}}
+	name := "ts"
+	if slices.ContainsFunc(t.Schema.Columns, func(c wire.Column) bool { return c.Name == name }) {
+		name = "row_ts"
+	}
+	columns := []spec.Column{{Name: name, Kind: spec.Time}}
 	for _, c := range t.Schema.Columns {
 		columns = append(columns, spec.Column{Name: c.Name, Kind: kinds[c.Type]})
 	}
