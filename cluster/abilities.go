@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"iter"
 	"time"
 )
 
@@ -24,6 +25,23 @@ func Abilities() []Ability {
 		{"node ages", "tell since when a node has been up", has[NodeAges]},
 		{"databases", "keep tables in databases", has[Databases]},
 	}
+}
+
+// Placer tells where replicas are without asking the nodes that have them. It is no ability one could lack: whoever
+// wants no more calls Placement.
+type Placer interface {
+	// Placement yields what Replicas does, as far as the metadata server knows it: Offset, Records and Memory are nil,
+	// and the calls it costs grow with the number of tables only.
+	Placement(ctx context.Context, table string) iter.Seq2[Replica, error]
+}
+
+// Placement yields the replicas of a table, or of all tables for "", for callers that do not look at what only nodes
+// know of them. A driver that cannot do so for less answers all it knows.
+func Placement(ctx context.Context, d Driver, table string) iter.Seq2[Replica, error] {
+	if p, ok := d.(Placer); ok {
+		return p.Placement(ctx, table)
+	}
+	return d.Replicas(ctx, table)
 }
 
 // TableAdmin creates and drops tables.
@@ -52,7 +70,8 @@ type TableSettings interface {
 
 // Examiner knows the store's own ways of being unwell.
 type Examiner interface {
-	// Examine reports what Replicas and Nodes do not show: switched off healing, settings that shut clients out.
+	// Examine reports what Replicas and Nodes do not show: switched off healing, settings that shut clients out. Where
+	// they fail because of the cluster's state, it says why instead of failing too.
 	Examine(ctx context.Context) ([]Finding, error)
 	// Remedy answers the command line that helps against a finding of the neutral kinds, "" when there is none.
 	Remedy(f Finding) string

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,7 +21,7 @@ func Doctor(env Env) spec.Command {
 			"would help. Then it says which nodes could fail, singly or together, before partitions stop taking writes. " +
 			"With --if-down it answers as if these nodes were down, before one takes them down. Exit 0 when well, 7 when not.",
 		Flags: []spec.Flag{
-			{Name: "if-down", Kind: spec.ArgEndpoint, Repeated: true, Help: "as if these nodes were down: host:port, several joined by commas"},
+			{Name: "if-down", Kind: spec.ArgEndpoint, Repeated: true, Help: "as if these nodes were down: host:port or the end of it (.32), several joined by commas"},
 		},
 		Examples: []spec.Example{
 			{Line: "doctor", Says: "the verdict, and what may still fail"},
@@ -36,6 +37,7 @@ func Doctor(env Env) spec.Command {
 // examination is what a doctor's visit gathers.
 type examination struct {
 	nodes, alive int
+	blind        bool // the cluster does not say what it holds
 	ifDown       []string
 	risk         cluster.Risk
 	findings     []cluster.Finding
@@ -66,7 +68,7 @@ func doctor(ctx context.Context, env Env, call *spec.Call) (*spec.Table, error) 
 
 func (x *examination) examine(ctx context.Context, env Env, d cluster.Driver, name string) error {
 	if err := x.lookAtNodes(ctx, d); err != nil {
-		return err
+		return x.whyBlind(ctx, d, err)
 	}
 	if err := x.lookAtPartitions(ctx, d); err != nil {
 		return err
@@ -88,14 +90,36 @@ func (x *examination) examine(ctx context.Context, env Env, d cluster.Driver, na
 		return err
 	}
 	for _, h := range held {
-		if h.Active || h.Kept {
-			continue
-		}
-		x.findings = append(x.findings, cluster.Finding{
-			Kind: cluster.HeldSetting, Object: h.Setting, Bad: true, Help: "holds restore",
-			What: fmt.Sprintf("a killed shell left it at %s; it was %s", h.During, h.Was),
-		})
+		x.findings = append(x.findings, heldFinding(h))
 	}
+	return nil
+}
+
+func heldFinding(h Held) cluster.Finding {
+	f := cluster.Finding{Kind: cluster.HeldSetting, Object: h.Setting, Help: "holds restore"}
+	switch {
+	case h.Active:
+		f.What, f.Help = fmt.Sprintf("a plan that is running holds it at %s; it was %s", h.During, h.Was), "holds"
+	case h.Kept:
+		f.What = fmt.Sprintf("it is kept at %s on purpose; it was %s", h.During, h.Was)
+	default:
+		f.What, f.Bad = fmt.Sprintf("a killed shell left it at %s; it was %s", h.During, h.Was), true
+	}
+	return f
+}
+
+// whyBlind lets the store explain why its metadata server answers, but not which nodes there are.
+func (x *examination) whyBlind(ctx context.Context, d cluster.Driver, err error) error {
+	var refused *spec.Error
+	e, ok := d.(cluster.Examiner)
+	if !ok || !errors.As(err, &refused) || refused.Code == "" {
+		return err
+	}
+	own, xerr := e.Examine(ctx)
+	if xerr != nil || len(own) == 0 {
+		return err
+	}
+	x.blind, x.findings = true, own
 	return nil
 }
 
@@ -105,9 +129,16 @@ func (x *examination) lookAtNodes(ctx context.Context, d cluster.Driver) error {
 		return err
 	}
 	x.nodes = len(nodes)
-	var known []string
+	known := make([]string, len(nodes))
+	for i, n := range nodes {
+		known[i] = n.Endpoint
+	}
+	for i, e := range x.ifDown {
+		if x.ifDown[i], err = cluster.FindEndpoint(e, known); err != nil {
+			return &spec.Error{Kind: spec.KindOf(err), Op: "--if-down", Err: err}
+		}
+	}
 	for _, n := range nodes {
-		known = append(known, n.Endpoint)
 		if n.Alive && !slices.Contains(x.ifDown, n.Endpoint) {
 			x.alive++
 		}
@@ -117,18 +148,13 @@ func (x *examination) lookAtNodes(ctx context.Context, d cluster.Driver) error {
 			})
 		}
 	}
-	for _, e := range x.ifDown {
-		if !slices.Contains(known, e) {
-			return spec.Errorf(spec.NotFound, "--if-down: no node is called %q", e).WithHint("the nodes are %s", strings.Join(known, ", "))
-		}
-	}
 	return nil
 }
 
 func (x *examination) lookAtPartitions(ctx context.Context, d cluster.Driver) error {
 	down := func(e string) bool { return slices.Contains(x.ifDown, e) }
 	var t *tableHealth
-	for c, err := range cluster.Group(d.Replicas(ctx, ""), down) {
+	for c, err := range cluster.Group(cluster.Placement(ctx, d, ""), down) {
 		if err != nil {
 			return err
 		}
@@ -225,6 +251,8 @@ func (x *examination) report() (*spec.Table, error) {
 // mayFail says in words how many nodes may fail.
 func (x *examination) mayFail() string {
 	switch {
+	case x.blind:
+		return "nobody knows: the cluster does not say what it holds"
 	case x.risk.Partitions == 0:
 		return "there are no partitions to lose"
 	case x.risk.Survives < 0:

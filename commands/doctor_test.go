@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -54,9 +55,14 @@ func TestDoctor(t *testing.T) {
 			"too few live replicas to take writes", "nothing: some partitions do not take writes now",
 		}},
 		{"if one were down", func(*store) {}, []string{"n33:1"}, false, []string{"2 of 2 partitions: fewer live replicas", "nothing: each node"}},
+		{"if one were down, named by its host", func(*store) {}, []string{"n33"}, false, []string{"2 of 2 partitions: fewer live replicas"}},
 		{"left by a killed shell", func(s *store) {
-			s.held = []Held{{Setting: "meta level", Was: "lively", During: "steady"}, {Setting: "x", Active: true}, {Setting: "y", Kept: true}}
-		}, nil, false, []string{"held_setting", "it was lively", "holds restore"}},
+			s.held = []Held{{Setting: "meta level", Was: "lively", During: "steady"}, {Setting: "x", Was: "a", During: "b", Active: true}, {Setting: "y", Was: "c", During: "d", Kept: true}}
+		}, nil, false, []string{
+			"held_setting", "meta level a killed shell left it at steady; it was lively true holds restore",
+			"x a plan that is running holds it at b; it was a false holds\n", "y it is kept at d on purpose; it was c false holds restore",
+		}},
+		{"kept on purpose", func(s *store) { s.held = []Held{{Setting: "y", Was: "c", During: "d", Kept: true}} }, nil, true, []string{"y it is kept"}},
 	} {
 		s := patient()
 		c.change(s)
@@ -76,6 +82,38 @@ func TestDoctor(t *testing.T) {
 	}
 	if _, err := diagnose(t, patient(), "n99:1"); spec.KindOf(err) != spec.NotFound {
 		t.Errorf("a node nobody knows: %v", err)
+	}
+}
+
+// mute is a cluster that does not say which nodes it has, and may say why.
+type mute struct {
+	*store
+	why []cluster.Finding
+}
+
+func (m mute) Open(context.Context, string) (cluster.Driver, error) { return m, nil }
+func (m mute) Examine(context.Context) ([]cluster.Finding, error)   { return m.why, nil }
+func (m mute) Remedy(cluster.Finding) string                        { return "" }
+
+// Where the metadata server answers that it cannot serve, the store's own reason is the verdict.
+func TestDoctorIsToldWhy(t *testing.T) {
+	m := mute{patient(), []cluster.Finding{{Kind: "metadata_lost", Object: "metadata", What: "it is lost", Help: "recover", Bad: true}}}
+	m.err = &spec.Error{Kind: spec.Unavailable, Code: "ERR_UNDER_RECOVERY"}
+	c := Doctor(m)
+	call := &spec.Call{Command: &c, Cluster: "onebox", Flags: map[string][]string{}}
+	table, err := c.Query(t.Context(), call)
+	if spec.KindOf(err) != spec.AnsweredNo {
+		t.Fatal(err)
+	}
+	if text := allText(t, table); !strings.Contains(text, "metadata_lost metadata it is lost true recover") || !strings.Contains(text, "nobody knows") {
+		t.Error(text)
+	}
+	m.why = nil
+	for _, env := range []Env{m, mute{&store{err: &spec.Error{Kind: spec.Unavailable}}, []cluster.Finding{{Bad: true}}}} {
+		c = Doctor(env)
+		if _, err := c.Query(t.Context(), call); spec.KindOf(err) != spec.Unavailable {
+			t.Errorf("nobody answers: %v", err)
+		}
 	}
 }
 

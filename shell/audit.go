@@ -19,6 +19,7 @@ import (
 // without values, and buffered.
 type auditLog struct {
 	path string
+	hide func(string) string // takes secrets out of a record
 
 	mu     sync.Mutex
 	file   *os.File
@@ -57,7 +58,9 @@ type auditEntry struct {
 	rows   bool
 }
 
-func newAuditLog(dir string) *auditLog { return &auditLog{path: filepath.Join(dir, "audit.jsonl")} }
+func newAuditLog(dir string, hide func(string) string) *auditLog {
+	return &auditLog{path: filepath.Join(dir, "audit.jsonl"), hide: hide}
+}
 
 // audited reports whether changes of the current cluster are recorded.
 func (s *Shell) audited() bool {
@@ -69,7 +72,7 @@ func (s *Shell) audited() bool {
 
 // begin records what is about to be done.
 func (a *auditLog) begin(s *Shell, call *spec.Call, p *spec.Plan, how string) (*auditEntry, error) {
-	if !s.audited() || len(p.Steps)+len(p.Holds) == 0 {
+	if !s.audited() || p.Class() == spec.Read {
 		return nil, nil
 	}
 	e := &auditEntry{log: a, rows: rowsOnly(p), record: auditRecord{
@@ -120,6 +123,7 @@ func (a *auditLog) write(r auditRecord, sync bool) error {
 	if err != nil {
 		return err
 	}
+	text = []byte(a.hide(string(text)))
 	if a.file == nil {
 		if err := os.MkdirAll(filepath.Dir(a.path), 0o700); err != nil {
 			return err

@@ -18,7 +18,7 @@ func builtins(s *Shell) []spec.Command {
 		holdsWord(s), holdsRestoreWord(s), applyWord(s), undoWord(s),
 		helpWord(s), matrixWord(s), exitCodesWord(), formatsWord(), completionWord(s), versionWord(s), exitWord(),
 		sandboxListWord(s), sandboxKillWord(s), sandboxStartWord(s), sandboxStopWord(s), sandboxPauseWord(s),
-		sandboxSlowWord(s), sandboxPartitionWord(s), sandboxHealWord(s), sandboxLoseWord(s), sandboxThrottleWord(s),
+		sandboxSlowWord(s), sandboxFillWord(s), sandboxPartitionWord(s), sandboxHealWord(s), sandboxLoseWord(s), sandboxThrottleWord(s),
 		sandboxBreakWord(s),
 	}
 }

@@ -97,7 +97,7 @@ func waitWord(s *Shell) spec.Command {
 			if err != nil {
 				return nil, err
 			}
-			if inner.Command.Change != nil {
+			if inner.Changes() {
 				return nil, spec.Errorf(spec.Usage, "wait: %s changes something; only reading words can be waited for", inner.Command.Name)
 			}
 			return s.waitUntil(ctx, call, cond, inner, x)
@@ -144,7 +144,7 @@ func (s *Shell) waitUntil(ctx context.Context, call *spec.Call, cond *render.Con
 // look runs the command once and answers its result twice: to be shown, and to be looked into.
 func (s *Shell) look(ctx context.Context, inner *spec.Call, x extras) (*spec.Table, *render.Snapshot, error) {
 	t, err := s.answer(ctx, inner, x)
-	if err != nil {
+	if err != nil && (t == nil || spec.KindOf(err) != spec.AnsweredNo) {
 		return nil, nil, err
 	}
 	if t == nil {

@@ -31,6 +31,9 @@ func sandboxLoseWord(s *Shell) spec.Command {
 			_, err := c.Lose(ctx, node)
 			return err
 		})
+	w.Long = "Steers the emulated cluster, here or in another process that serves it. A real cluster is refused. " +
+		"Of a meta server of Pegasus the metadata store is lost, in place of what ZooKeeper holds, and the meta server that leads " +
+		"goes with it: the next one to lead knows no table until it is told to recover."
 	w.Examples = []spec.Example{{Line: "sandbox lose .32:34801 --yes=.32:34801", Says: "its disk is gone; sandbox start brings it back empty", Setup: []string{"ls"}}}
 	change := w.Change
 	w.Change = func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
@@ -70,6 +73,42 @@ func sandboxSlowWord(s *Shell) spec.Command {
 			return s.faultPlan(call, title, "sandbox slow "+node+" 0", []string{node},
 				func(ctx context.Context, c *sandbox.Client) error {
 					_, err := c.Slow(ctx, node, by)
+					return err
+				}), nil
+		},
+	}
+}
+
+func sandboxFillWord(s *Shell) spec.Command {
+	return spec.Command{
+		Name: "sandbox fill", Topic: "sandbox", Offline: true, Summary: "have other files fill the disks of a node of a sandbox",
+		Args: []spec.Arg{
+			{Name: "node", Kind: spec.ArgEndpoint, Help: "its endpoint, or the end of it: .32"},
+			{Name: "percent", Kind: spec.ArgInt, Optional: true, Help: "how much of each disk they take, 100 when not given; 0 ends it"},
+		},
+		Long: "The node then answers as the store does when its disks fill up: Pegasus refuses writes to partitions with a replica " +
+			"on a disk of which less than 10 % is free, and puts no new replicas there.",
+		Examples: []spec.Example{{Line: "sandbox fill .32:34801", Says: "its disks are full", Setup: []string{"ls"}}},
+		SeeAlso:  []string{"sandbox list", "sandbox lose"},
+		Change: func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
+			percent := int64(100)
+			if len(call.Args) > 1 {
+				percent = call.ArgInt(1)
+			}
+			if percent < 0 || percent > 100 {
+				return nil, spec.Errorf(spec.Usage, "disks are filled by 0 to 100 percent")
+			}
+			node, err := s.sandboxNode(ctx, call, call.Arg(0))
+			if err != nil {
+				return nil, err
+			}
+			title := fmt.Sprintf("fill %d%% of the disks of node %s", percent, node)
+			if percent == 0 {
+				title = "take other files off the disks of node " + node
+			}
+			return s.faultPlan(call, title, "sandbox fill "+node+" 0", []string{node},
+				func(ctx context.Context, c *sandbox.Client) error {
+					_, err := c.Fill(ctx, node, int(percent))
 					return err
 				}), nil
 		},
@@ -147,7 +186,8 @@ func sandboxBreakWord(s *Shell) spec.Command {
 			{Name: "calls", Kind: spec.ArgInt, Optional: true, Help: "how many calls are lost, 1 when not given; 0 disarms the point"},
 		},
 		Long: "A point names a kind of server, a moment and a call. received: the call is dropped before anything is done. " +
-			"accepted: it is carried out, and nothing is answered. before-answer: it is carried out, and the connection is cut.",
+			"accepted: it is carried out, and nothing is answered. before-answer: it is carried out, and the connection is cut. " +
+			"meta.skipped:cure is no call: so often the meta server does not look after its partitions.",
 		Examples: []spec.Example{
 			{Line: "sandbox break", Says: "all points, and which are armed", Setup: []string{"ls"}},
 			{Line: "sandbox break meta.accepted:create", Says: "the next create is carried out but not answered", Setup: []string{"ls"}},
@@ -184,6 +224,7 @@ func sandboxBreakWord(s *Shell) spec.Command {
 			return s.faultPlan(call, title, "sandbox break "+point+" 0", []string{point},
 				func(ctx context.Context, c *sandbox.Client) error { return c.Break(ctx, call.Cluster, point, int(n)) }), nil
 		},
+		Reads: func(call *spec.Call) bool { return len(call.Args) == 0 },
 	}
 }
 

@@ -115,7 +115,7 @@ func (s *Shell) tablet(ctx context.Context, call *spec.Call, name string) (strin
 	if err != nil {
 		return "", err
 	}
-	return cluster.Match(nodes, name)
+	return cluster.FindNode(name, nodes)
 }
 
 func openmldbWord(s *Shell) spec.Command {

@@ -39,6 +39,9 @@ const planFileLimit = 16 << 20
 
 // writePlan writes a plan for somebody else. A file that exists is not replaced: it may be somebody's plan.
 func writePlan(name string, call *spec.Call, p *spec.Plan) error {
+	if call.Secret {
+		return spec.Errorf(spec.Refused, "the line holds a secret, which a plan file must not").WithHint("--plan alone shows the plan")
+	}
 	out := planFile{
 		Cluster: call.Cluster, Table: call.Table, Line: withoutPlanFlag(call.Line), Title: p.Title, Class: p.Class().String(),
 		Digest: digest(call, p), Notes: p.Notes, By: userName(),
@@ -172,6 +175,17 @@ type doneChange struct {
 	without              []string // steps that took effect and have none
 }
 
+// back are the lines that take it back, in their order, each once.
+func (d *doneChange) back() []string {
+	var lines []string
+	for _, text := range slices.Backward(d.undo) {
+		if !slices.Contains(lines, text) {
+			lines = append(lines, text)
+		}
+	}
+	return lines
+}
+
 func (s *Shell) undo(ctx context.Context, last *doneChange) error {
 	if len(last.undo) == 0 {
 		return spec.Errorf(spec.Unable, "%s cannot be taken back: %s", last.line, strings.Join(last.without, "; "))
@@ -186,7 +200,10 @@ func (s *Shell) undo(ctx context.Context, last *doneChange) error {
 	s.session.mu.Lock()
 	s.session.table = last.table
 	s.session.mu.Unlock()
-	for _, text := range slices.Backward(last.undo) {
+	for _, text := range last.back() {
+		if strings.Contains(text, spec.Hidden) {
+			return spec.Errorf(spec.Unable, "undo: %s: %s stands for a secret that was not kept", text, spec.Hidden).WithHint("type it with the secret in its place")
+		}
 		cmds, err := line.Parse(text)
 		if err == nil {
 			err = s.run(ctx, cmds)

@@ -119,9 +119,10 @@ func letWord(s *Shell) spec.Command {
 	return spec.Command{
 		Name: "let", Topic: "shell", Offline: true, FlagsFirst: true,
 		Summary: "define a variable, or list them",
-		Long:    "A variable is used as $name, ${name} or {{name}}, outside quotes and inside double quotes. Its value is never split again.",
+		Long: "A variable is used as $name, ${name} or {{name}}, outside quotes and inside double quotes. Its value is never split again. " +
+			"One whose name sounds like a secret, as in db_password, is kept out of history, audit and messages.",
 		Args: []spec.Arg{
-			{Name: "name", Optional: true, Help: "letters, digits and _"},
+			{Name: "name", Optional: true, Names: true, Help: "letters, digits and _"},
 			{Name: "value", Kind: spec.ArgBytes, Optional: true, Help: "any text; without one the variable is forgotten"},
 		},
 		Examples: []spec.Example{
@@ -134,7 +135,11 @@ func letWord(s *Shell) spec.Command {
 			case len(call.Args) == 0:
 				var rows []spec.Row
 				for _, k := range slices.Sorted(maps.Keys(vars)) {
-					rows = append(rows, spec.Row{k, vars[k]})
+					value := vars[k]
+					if spec.SecretName(k) {
+						value = spec.Hidden
+					}
+					rows = append(rows, spec.Row{k, value})
 				}
 				return &spec.Table{Columns: []spec.Column{{Name: "name"}, {Name: "value", Kind: spec.Bytes}}, Rows: spec.RowsOf(rows...)}, nil
 			case !line.IsName(name):

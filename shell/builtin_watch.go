@@ -32,10 +32,10 @@ func watchWord(s *Shell) spec.Command {
 			if err != nil {
 				return nil, err
 			}
-			if inner.Command.Change != nil || inner.Command.Offline && endsInLine(inner.Command) {
+			if inner.Changes() || inner.Command.Offline && endsInLine(inner.Command) {
 				return nil, spec.Errorf(spec.Usage, "watch: %s is not a word that only reads", inner.Command.Name)
 			}
-			inner.Line = line.QuoteAll(call.Args)
+			inner.Line = s.secrets.hide(line.QuoteAll(call.Args))
 			return nil, s.watch(ctx, call, inner, x)
 		},
 	}
@@ -85,7 +85,7 @@ func (s *Shell) redraw(call, inner *spec.Call, text string, err error) {
 	head := fmt.Sprintf("every %s: %s — %s, Ctrl-C ends", call.Duration("interval"), inner.Line, time.Now().Format(time.TimeOnly))
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	if err != nil {
-		lines = append([]string{render.Escape(err.Error())}, lines...)
+		lines = append([]string{render.Escape(s.secrets.hide(err.Error()))}, lines...)
 	}
 	if room := s.terminal.Height() - 2; len(lines) > room && room > 1 {
 		more := len(lines) - room + 1

@@ -285,14 +285,15 @@ func newShell(p Program, f flags) (*Shell, error) {
 	}
 	s := &Shell{
 		conf: conf, flags: f, session: newSession(), version: p.Version, getenv: p.Getenv, holds: &holds{dir: dir + "/holds"},
-		stdout: p.Stdout, stderr: &lockedWriter{w: p.Stderr},
+		stdout: p.Stdout, secrets: &secrets{},
 		outTerminal: term.IsTerminal(p.Stdout), errTerminal: term.IsTerminal(p.Stderr), mode: "script",
 	}
+	s.stderr = &lockedWriter{w: p.Stderr, hide: s.secrets.hide}
 	s.holds.own = func(name string) bool {
 		c, ok := conf.Cluster(name)
 		return ok && c.Sandbox && c.Address == ""
 	}
-	s.audit = newAuditLog(dir)
+	s.audit = newAuditLog(dir, s.secrets.hide)
 	s.history = newHistory(dir, int(conf.Shell("history").Int()))
 	s.dumb = p.Getenv("TERM") == "dumb" || p.Getenv("TERM") == ""
 	s.color = useColor(conf.Shell("color").Value, p.Getenv, s.outTerminal)
@@ -302,7 +303,7 @@ func newShell(p Program, f flags) (*Shell, error) {
 			return nil, err
 		}
 	}
-	s.sandbox = newLauncher(executable, dir)
+	s.sandbox = newLauncher(executable, dir, conf.Shell("sandbox_compat").Value)
 	s.words = newVocabulary(append(Words(s), builtins(s)...))
 	s.live = newLiveValues(s)
 	s.tracing.Store(s.option("trace").Bool())
@@ -320,6 +321,9 @@ func (s *Shell) start() error {
 			return spec.Errorf(spec.Usage, "--let %q is not name=value", l)
 		}
 		s.session.vars[name] = value
+		if spec.SecretName(name) {
+			s.secrets.learn(value)
+		}
 	}
 	if s.flags.cluster != "" {
 		return s.choose(s.flags.cluster)

@@ -174,6 +174,8 @@ func (a assistant) values(kind spec.ArgKind, enum []string, name string) ([]cand
 	case spec.ArgTable, spec.ArgDatabase, spec.ArgEndpoint, spec.ArgPartition:
 		texts, pending := a.shell.live.get(kind)
 		return plain(texts), pending
+	case spec.ArgDisk:
+		return plain(a.shell.live.disks()), false
 	case spec.ArgCluster:
 		var out []candidate
 		for _, c := range a.shell.conf.Clusters() {

@@ -19,6 +19,7 @@ type imagined struct {
 	tables []string
 	nodes  []string
 	state  []string
+	disks  []string
 	block  chan struct{} // when not nil, answers wait for it
 }
 
@@ -50,6 +51,8 @@ func (d *imagined) Tables(ctx context.Context) ([]cluster.Table, error) {
 }
 
 func (d *imagined) Replicas(context.Context, string) iter.Seq2[cluster.Replica, error] { return nil }
+
+func (d *imagined) DiskTags() []string { return d.disks }
 
 func (d *imagined) Close() error { return nil }
 
@@ -86,8 +89,10 @@ func (b *bench) completions(text string) []string {
 func TestCompletionOfWordsFlagsAndValues(t *testing.T) {
 	part := query("part")
 	part.Args = []spec.Arg{{Name: "partition", Kind: spec.ArgPartition}}
-	b := newBench(t, part)
-	b.withCluster(&imagined{tables: []string{"TableA", "TableB", "demo"}, nodes: []string{"10.0.0.1:34801"}})
+	disk := query("spin")
+	disk.Flags = []spec.Flag{{Name: "tag", Short: "t", Kind: spec.ArgDisk}}
+	b := newBench(t, part, disk)
+	b.withCluster(&imagined{tables: []string{"TableA", "TableB", "demo"}, nodes: []string{"10.0.0.1:34801"}, disks: []string{"hdd", "ssd1"}})
 	b.session.table = "demo"
 	for text, want := range map[string][]string{
 		"sou":                 {"source"},
@@ -97,6 +102,8 @@ func TestCompletionOfWordsFlagsAndValues(t *testing.T) {
 		"use Ta":              {"TableA", "TableB"},
 		"sandbox kill 10":     {"10.0.0.1:34801"},
 		"part ":               {"0", "1", "2", "3"},
+		"spin -t ":            {"hdd", "ssd1"},
+		"spin --tag s":        {"ssd1"},
 		"option output js":    {"json", "jsonl"},
 		"option trace o":      {"on", "off"},
 		"clusters --output y": {"yaml"},

@@ -81,7 +81,10 @@ func helpOne(c *spec.Command) *spec.Table {
 		return text
 	}
 	changes := "nothing"
-	if c.Change != nil {
+	switch {
+	case c.Reads != nil:
+		changes = "that depends on its arguments: what changes something is a plan, which the shell applies (--plan shows it)"
+	case c.Change != nil:
 		changes = "yes: it answers a plan, which the shell applies (--plan shows it)"
 	}
 	t := spec.Record(spec.Columns("usage", "summary", "description", "aliases", "systems", "changes", "see_also"),

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"shardsh/commands/spec"
-	"shardsh/shell/line"
 )
 
 // history is the file of lines typed at the prompt: JSON lines, shared by all shells of the user.
@@ -58,53 +57,6 @@ func (h *history) add(s *Shell, text string, err error) {
 		h.off = true
 		s.complain("", spec.Errorf(spec.Failed, "write the history: %w", jerr))
 	}
-}
-
-// withoutSecrets replaces the values of secret flags in a typed line. A line that cannot be understood is stored only
-// when no secret flag is anywhere in it.
-func (s *Shell) withoutSecrets(text string) string {
-	cmds, err := line.Parse(text)
-	secret := err != nil && s.mentionsSecret(text)
-	var parts []string
-	changed := false
-	for _, cmd := range cmds {
-		var words []string
-		for _, w := range cmd.Words {
-			word, ok := w.Literal()
-			if !ok {
-				word = cmd.Text[w.Pos-cmd.Pos : w.End-cmd.Pos]
-			}
-			words = append(words, word)
-		}
-		if len(words) == 0 {
-			continue
-		}
-		found, n := s.words.lookup(words)
-		for _, c := range found {
-			if quoted := redacted(&spec.Call{Command: c}, words); quoted != line.QuoteAll(words) && n > 0 {
-				parts, changed = append(parts, quoted), true
-				break
-			}
-		}
-	}
-	switch {
-	case secret:
-		return "*** (a line that was not understood and may hold a secret)"
-	case changed:
-		return strings.Join(parts, "; ")
-	}
-	return text
-}
-
-func (s *Shell) mentionsSecret(text string) bool {
-	for _, c := range s.words.all {
-		for _, f := range c.Flags {
-			if f.Secret && strings.Contains(canonical(text), "-"+canonical(f.Name)) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // load answers the newest entries of the file, oldest first. Lines that are not JSON are skipped: another

@@ -62,7 +62,8 @@ func (h *holds) take(ctx context.Context, call *spec.Call, wanted []spec.Hold) (
 		if err != nil {
 			back, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBack)
 			defer cancel()
-			return nil, errors.Join(err, set.release(back, false))
+			_, rerr := set.release(back, false)
+			return nil, errors.Join(err, rerr)
 		}
 	}
 	return set, nil
@@ -105,25 +106,28 @@ func (h *holds) takeOne(ctx context.Context, call *spec.Call, w spec.Hold, n int
 }
 
 // release puts everything back, last taken first. What cannot be put back keeps its file. After a plan that succeeded,
-// what is meant to stay stays.
-func (set heldSet) release(ctx context.Context, succeeded bool) error {
+// what is meant to stay stays. The rows are what became of the others, as outcomes of a plan.
+func (set heldSet) release(ctx context.Context, succeeded bool) (rows []spec.Row, err error) {
 	var errs []error
 	for _, one := range slices.Backward(set) {
 		if one.hold.Keep && succeeded {
 			one.lock.Unlock()
 			continue
 		}
+		text := fmt.Sprintf("put %s back to %s", one.hold.Setting, one.was)
 		if err := one.hold.Write(ctx, one.was); err != nil {
+			rows = append(rows, spec.Row{text, one.hold.Setting, outcomeFailed, err.Error()})
 			errs = append(errs, &spec.Error{
-				Kind: spec.PartlyDone, Op: fmt.Sprintf("put %s back to %s", one.hold.Setting, one.was), Err: err,
+				Kind: spec.PartlyDone, Op: text, Err: err,
 				Hint: "holds restore tries again",
 			})
 			one.lock.Unlock()
 			continue
 		}
+		rows = append(rows, spec.Row{text, one.hold.Setting, outcomeDone, nil})
 		one.forget()
 	}
-	return errors.Join(errs...)
+	return rows, errors.Join(errs...)
 }
 
 func (one *held) forget() {

@@ -14,6 +14,7 @@ import (
 type launcher struct {
 	executable string // "" in a build without the sandbox
 	stateDir   string
+	compat     string // which releases the emulators speak like
 
 	once    sync.Once
 	started atomic.Bool
@@ -24,8 +25,8 @@ type launcher struct {
 	cancel  context.CancelFunc
 }
 
-func newLauncher(executable, stateDir string) *launcher {
-	l := &launcher{executable: executable, stateDir: stateDir, ready: make(chan struct{})}
+func newLauncher(executable, stateDir, compat string) *launcher {
+	l := &launcher{executable: executable, stateDir: stateDir, compat: compat, ready: make(chan struct{})}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	return l
 }
@@ -40,7 +41,9 @@ func (l *launcher) start() {
 				l.err = spec.Errorf(spec.Unable, "this program was built without the sandbox")
 				return
 			}
-			l.client, l.err = sandbox.Launch(l.ctx, sandbox.LaunchOptions{Executable: l.executable, StateDir: l.stateDir})
+			l.client, l.err = sandbox.Launch(l.ctx, sandbox.LaunchOptions{
+				Executable: l.executable, StateDir: l.stateDir, Compat: l.compat,
+			})
 		}()
 	})
 }

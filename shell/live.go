@@ -74,6 +74,16 @@ func (l *liveValues) get(kind spec.ArgKind) (values []string, pending bool) {
 	return l.nodes, pending
 }
 
+// disks are the tags of disks that the current cluster's driver has come across; nothing is asked for them.
+func (l *liveValues) disks() []string {
+	name, _ := l.shell.session.where()
+	d, _ := l.shell.ready(name)
+	if knows, ok := d.(interface{ DiskTags() []string }); ok {
+		return knows.DiskTags()
+	}
+	return nil
+}
+
 // mostPartitions bounds how many numbers are offered.
 const mostPartitions = 256
 

@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -78,4 +79,12 @@ func (s *Shell) readOnly() string {
 		return "cluster " + t.name + " is read-only in config.ini"
 	}
 	return ""
+}
+
+// mayChange refuses a change where only reading is allowed.
+func (s *Shell) mayChange(word string) error {
+	if why := s.readOnly(); why != "" {
+		return &spec.Error{Kind: spec.Refused, Op: word, Err: errors.New(why), Hint: "--plan shows what it would do"}
+	}
+	return nil
 }

@@ -21,6 +21,7 @@ const (
 	outcomeFailed  = "failed"
 	outcomeBlocked = "blocked"
 	outcomeUnknown = "unknown"
+	outcomeStopped = "interrupted"
 	outcomeNotRun  = "not run"
 )
 
@@ -43,7 +44,7 @@ type planRun struct {
 
 // planTable shows the steps of a plan before they run.
 func planTable(p *spec.Plan) *spec.Table {
-	t := &spec.Table{Section: "steps", Columns: spec.Columns("step", "object", "class", "undo")}
+	t := &spec.Table{Section: "steps", Columns: spec.Columns("step", "object", "class", "undo"), Lines: true}
 	var rows []spec.Row
 	for _, h := range p.Holds {
 		rows = append(rows, spec.Row{"hold " + h.Setting + " at " + h.During + " meanwhile", h.Setting, h.Class.String(), nil})
@@ -78,7 +79,9 @@ func (s *Shell) showPlan(call *spec.Call, x extras, p *spec.Plan) (*spec.Table, 
 			return nil, err
 		}
 	}
-	s.planned = append(s.planned, plannedLine{line: s.lineNumber, objects: p.Objects(), text: call.Line})
+	if s.flags.plan {
+		s.planned = append(s.planned, plannedLine{line: s.lineNumber, objects: p.Objects(), text: call.Line})
+	}
 	if len(p.Blockers) > 0 {
 		return planTable(p), blockedError(p)
 	}
@@ -94,16 +97,19 @@ type plannedLine struct {
 
 // dependency explains, while only planning, a line that cannot be planned because an earlier change did not happen.
 func (s *Shell) dependency(err error) error {
-	if err == nil || len(s.planned) == 0 || spec.KindOf(err) != spec.NotFound {
+	if err == nil || !s.flags.plan || spec.KindOf(err) != spec.NotFound {
 		return err
 	}
-	on := s.planned[len(s.planned)-1]
+	on, found := plannedLine{}, false
 	for _, earlier := range s.planned {
 		for _, o := range earlier.objects {
 			if o != "" && strings.Contains(err.Error(), o) {
-				on = earlier
+				on, found = earlier, true
 			}
 		}
+	}
+	if !found {
+		return err
 	}
 	fmt.Fprintf(s.stderr, "depends on line %d (%s): %s\n", on.line, render.Escape(on.text), render.Escape(err.Error()))
 	return nil
@@ -151,7 +157,7 @@ func (s *Shell) apply(ctx context.Context, call *spec.Call, x extras, p *spec.Pl
 	s.changed = true
 	r.done = doneChange{cluster: call.Cluster, table: call.Table, line: call.Line}
 	err = r.run(ctx)
-	if r.changed > 0 && !rowsOnly(p) {
+	if r.changed > 0 && !rowsOnly(p) && p.Class() > spec.Read {
 		s.lastDone = &r.done
 	}
 	err = single(errors.Join(err, r.audit.end(err, r.changed)))
@@ -164,7 +170,7 @@ func (s *Shell) apply(ctx context.Context, call *spec.Call, x extras, p *spec.Pl
 func (r *planRun) run(ctx context.Context) error {
 	held, err := r.shell.holds.take(ctx, r.call, r.plan.Holds)
 	if err == nil {
-		err = r.steps(ctx, r.plan.Steps)
+		err = r.verdict(r.steps(ctx, r.plan.Steps))
 	}
 	// Putting settings back must not be cut short by the Ctrl-C that ended the steps.
 	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBack)
@@ -172,7 +178,9 @@ func (r *planRun) run(ctx context.Context) error {
 	if err == nil {
 		err = r.shell.holds.end(r.call.Cluster, r.plan.Ends)
 	}
-	if herr := held.release(back, err == nil); herr != nil {
+	rows, herr := held.release(back, err == nil)
+	r.rows = append(r.rows, rows...)
+	if herr != nil {
 		if err == nil {
 			return herr
 		}
@@ -194,26 +202,52 @@ func (r *planRun) steps(ctx context.Context, steps []spec.Step) error {
 			for _, rest := range steps[i+1:] {
 				r.note(rest, outcomeNotRun, "")
 			}
-			return r.verdict(err)
+			return err
 		}
 	}
 	return nil
 }
 
-// verdict makes a failure after some success a partial one, and says how to go on.
+// verdict makes a failure after some success a partial one, and says how to go on and how to go back.
 func (r *planRun) verdict(err error) error {
-	if r.changed == 0 || spec.KindOf(err) == spec.UnknownOutcome || spec.KindOf(err) == spec.PartlyDone {
+	kind := spec.KindOf(err)
+	var e *spec.Error
+	switch {
+	case err == nil || kind == spec.PartlyDone || kind != spec.Interrupted && r.changed == 0:
 		return err
-	}
-	kind := spec.PartlyDone
-	if spec.KindOf(err) == spec.Interrupted {
-		kind = spec.Interrupted
+	case kind == spec.UnknownOutcome && errors.As(err, &e):
+		e.Hint = strings.TrimPrefix(e.Hint+"; to go on: "+r.call.Line+r.back(), "; ")
+		return err
+	case kind != spec.Interrupted:
+		kind = spec.PartlyDone
 	}
 	hint := spec.HintOf(err)
-	if hint == "" {
-		hint = "the same line again does what is left: " + r.call.Line
+	if hint == "" || kind == spec.Interrupted {
+		hint = "to go on: " + r.call.Line + r.back()
 	}
-	return &spec.Error{Kind: kind, Op: fmt.Sprintf("%d of %d steps done", r.changed, len(r.plan.Steps)), Err: err, Hint: hint}
+	if err == context.Canceled { // between two steps; what a step was stopped in says so itself
+		err = errors.New("stopped before the next one")
+	}
+	return &spec.Error{Kind: kind, Op: fmt.Sprintf("%d of %d steps done", r.changed, len(r.rows)), Err: err, Hint: hint}
+}
+
+// backLines is how many lines that lead back are named where the word undo is of no use.
+const backLines = 4
+
+// back says how to take back what was done, "" when nothing was or nothing can be.
+func (r *planRun) back() string {
+	lines := r.done.back()
+	switch {
+	case len(lines) == 0:
+		return ""
+	case r.shell.mode == "interactive":
+		return "; to go back: undo"
+	}
+	text := "; to go back: " + strings.Join(lines[:min(len(lines), backLines)], "; ")
+	if more := len(lines) - backLines; more > 0 {
+		text += fmt.Sprintf(" and %d more %s, which --plan showed as undo", more, plural(int64(more), "line"))
+	}
+	return text
 }
 
 func (r *planRun) step(ctx context.Context, st spec.Step) error {
@@ -248,12 +282,17 @@ func (r *planRun) step(ctx context.Context, st spec.Step) error {
 		r.remember(st)
 		r.note(st, outcomeDone, detail)
 	case spec.KindOf(err) == spec.UnknownOutcome:
-		r.note(st, outcomeUnknown, err.Error())
+		r.note(st, outcomeUnknown, why(st, err))
+	case spec.KindOf(err) == spec.Interrupted:
+		r.note(st, outcomeStopped, detail)
 	default:
-		r.note(st, outcomeFailed, err.Error())
+		r.note(st, outcomeFailed, why(st, err))
 	}
 	return err
 }
+
+// why is an error without the text of the step that it stands beside.
+func why(st spec.Step, err error) string { return strings.TrimPrefix(err.Error(), st.Text+": ") }
 
 // readBack asks the cluster what became of a change whose answer never came.
 func (r *planRun) readBack(ctx context.Context, st spec.Step, cause error) (string, error) {
@@ -267,7 +306,7 @@ func (r *planRun) readBack(ctx context.Context, st spec.Step, cause error) (stri
 			Hint: "look before you run it again",
 		}
 	case state.Kind == spec.Done:
-		return "no answer came; read back: it is done", nil
+		return "outcome unknown: no answer came; read back: " + cmp.Or(state.Why, "it is done"), nil
 	}
 	return "", &spec.Error{
 		Kind: spec.UnknownOutcome, Op: st.Text, Err: fmt.Errorf("%w; read back: it had not happened", cause),
@@ -320,16 +359,16 @@ func (r *planRun) remember(st spec.Step) {
 func (r *planRun) note(st spec.Step, outcome, detail string) {
 	var d any
 	if detail != "" {
-		d = detail
+		d = r.shell.secrets.hide(detail)
 	}
 	r.rows = append(r.rows, spec.Row{st.Text, strings.Join(st.Objects, ", "), outcome, d})
 }
 
 func (r *planRun) table(succeeded bool) *spec.Table {
-	t := &spec.Table{Columns: outcomeColumns, Rows: spec.RowsOf(r.rows...)}
+	t := &spec.Table{Columns: outcomeColumns, Rows: spec.RowsOf(r.rows...), Lines: true}
 	switch {
 	case len(r.rows) == 0:
-		t.Notes = func() []string { return []string{r.plan.Title + ": nothing to do"} }
+		t.Notes = func() []string { return append([]string{r.plan.Title + ": nothing to do"}, r.plan.Notes...) }
 	case r.plan.Success != "" && succeeded:
 		t.Notes = func() []string { return []string{r.plan.Success} }
 	}

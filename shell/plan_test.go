@@ -68,6 +68,41 @@ func TestReadOnlyAsksNothing(t *testing.T) {
 	b.want("do --plan\n", ExitDone)
 }
 
+// A word whose arguments tell that it only reads is let through, watched and waited for, and leaves nothing in the audit
+// log or for undo. Should its plan change something after all, nothing happens.
+func TestReadOnlyLetsReadingThrough(t *testing.T) {
+	asked := 0
+	d := newDeed(spec.Read)
+	w := change("do", func() *spec.Plan { asked++; p := d.plan; return &p })
+	w.Reads = func(call *spec.Call) bool { return call.Arg(0) == "look" }
+	b := newBench(t, w)
+	b.session.options["read_only"] = "true"
+	for _, line := range []string{"do look", "wait --until 'rows[0].outcome == \"done\"' do look", "watch -n 1ms --times 2 do look"} {
+		b.want(line+"\n", ExitDone)
+	}
+	if d.applied != 4 {
+		t.Errorf("applied %d times", d.applied)
+	}
+	asked = 0
+	b.want("do\n", ExitRefused)
+	b.want("wait --until true do\n", ExitUsage)
+	b.want("watch --times 1 do\n", ExitUsage)
+	if asked > 0 {
+		t.Error("a change was planned although the shell is read-only")
+	}
+	b.want("undo\n", ExitFailed)
+	b.wantText("changed nothing yet")
+	if _, err := os.Stat(b.audit.path); err == nil {
+		t.Error("what only reads is in the audit log")
+	}
+	d.plan.Steps[0].Class, d.applied = spec.Alter, 0
+	b.want("do look\n", ExitRefused)
+	b.wantText("read-only")
+	if d.applied > 0 {
+		t.Error("a change was made although the shell is read-only")
+	}
+}
+
 func TestBlockersRefuseWhateverYesSays(t *testing.T) {
 	d := newDeed(spec.Alter)
 	d.plan.Blockers = []spec.Blocker{{Object: "flow/0", Why: "the last live replica"}}

@@ -272,12 +272,13 @@ func (s *Shell) resolve(words []string) (*spec.Call, extras, error) {
 	if err != nil || x.Help {
 		return &spec.Call{Command: c}, x, err
 	}
-	if err := checkCall(c, p); err != nil {
-		return nil, x, err
-	}
 	call := &spec.Call{
 		Command: c, Args: p.args, Flags: p.flags, Cluster: s.session.cluster, Table: s.session.table, Node: s.session.node,
 		Wait: s.waitFor(x), Force: x.Force || s.flags.force,
+	}
+	s.secrets.learn(call.Secrets()...) // before anything is said about them
+	if err := checkCall(c, p); err != nil {
+		return nil, x, err
 	}
 	return call, x, nil
 }
@@ -360,7 +361,7 @@ func validate(kind spec.ArgKind, values []string, name, value string) error {
 				err = fmt.Errorf("%s: %q is not k=v", name, pair)
 			}
 		}
-	case spec.ArgText, spec.ArgBytes, spec.ArgTable, spec.ArgDatabase, spec.ArgEndpoint, spec.ArgCluster, spec.ArgSetting, spec.ArgFile,
+	case spec.ArgText, spec.ArgBytes, spec.ArgTable, spec.ArgDatabase, spec.ArgEndpoint, spec.ArgDisk, spec.ArgCluster, spec.ArgSetting, spec.ArgFile,
 		spec.ArgCommand, spec.ArgLine:
 	}
 	if err != nil {

@@ -80,7 +80,9 @@ func (s *Shell) command(ctx context.Context, cmd line.Command) error {
 	if err != nil {
 		return err
 	}
-	call.Line = redacted(call, words)
+	if err := s.discreet(call, words); err != nil {
+		return err
+	}
 	if cmd.Vertical {
 		x.Output = "vertical"
 	} else if cmd.JSON {
@@ -143,9 +145,9 @@ func (s *Shell) carryOut(ctx context.Context, call *spec.Call, x extras, out *si
 func (s *Shell) answer(ctx context.Context, call *spec.Call, x extras) (*spec.Table, error) {
 	c := call.Command
 	planOnly := x.Plan || s.flags.plan
-	if c.Change != nil && !planOnly {
-		if why := s.readOnly(); why != "" {
-			return nil, &spec.Error{Kind: spec.Refused, Op: c.Name, Err: errors.New(why), Hint: "--plan shows what it would do"}
+	if call.Changes() && !planOnly {
+		if err := s.mayChange(c.Name); err != nil {
+			return nil, err
 		}
 	}
 	if !c.Offline {
@@ -161,8 +163,14 @@ func (s *Shell) answer(ctx context.Context, call *spec.Call, x extras) (*spec.Ta
 	if err != nil {
 		return nil, s.dependency(err)
 	}
+	s.secrets.hidePlan(p)
 	if planOnly {
 		return s.showPlan(call, x, p)
+	}
+	if p.Class() > spec.Read {
+		if err := s.mayChange(c.Name); err != nil {
+			return nil, err
+		}
 	}
 	return s.apply(ctx, call, x, p)
 }
@@ -236,35 +244,4 @@ func (s *Shell) trace(ctx context.Context, t cluster.Trace) {
 	if s.tracing.Load() && ctx.Value(unseen{}) == nil {
 		fmt.Fprintf(s.stderr, "trace %s %s %.1fms %s\n", t.Peer, t.Method, float64(t.Took.Microseconds())/1000, render.Escape(t.Code))
 	}
-}
-
-// redacted is the line as it is stored and shown: values of secret flags are ***.
-func redacted(call *spec.Call, words []string) string {
-	secret := map[string]bool{}
-	for _, f := range call.Command.Flags {
-		if f.Secret {
-			secret[canonical(f.Key())] = true
-			secret[f.Short] = f.Short != ""
-		}
-	}
-	if len(secret) == 0 {
-		return line.QuoteAll(words)
-	}
-	out := make([]string, len(words))
-	hide := false
-	for i, w := range words {
-		name, value, has := strings.Cut(w, "=")
-		switch {
-		case hide:
-			w, hide = "***", false
-		case secret[flagName(w)] && has && value != "":
-			w = name + "=***"
-		case secret[flagName(w)]:
-			hide = true
-		case len(w) > 2 && w[0] == '-' && w[1] != '-' && secret[w[1:2]]:
-			w = w[:2] + "***"
-		}
-		out[i] = w
-	}
-	return line.QuoteAll(out)
 }

@@ -27,6 +27,7 @@ type Shell struct {
 	audit   *auditLog
 	holds   *holds
 	history *history
+	secrets *secrets
 	live    *liveValues
 	version string
 	getenv  func(string) string
@@ -52,14 +53,19 @@ type Shell struct {
 
 // lockedWriter lets traces, progress and errors share standard error without mixing their lines.
 type lockedWriter struct {
-	mu sync.Mutex
-	w  io.Writer
+	mu   sync.Mutex
+	w    io.Writer
+	hide func(string) string // takes secrets out of what is written
 }
 
 func (l *lockedWriter) Write(p []byte) (int, error) {
+	text := l.hide(string(p))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.w.Write(p)
+	if _, err := io.WriteString(l.w, text); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // width of the terminal that shows the results, 0 when there is none.

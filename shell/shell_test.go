@@ -35,9 +35,10 @@ func newBench(t *testing.T, words ...spec.Command) *bench {
 	b := &bench{t: t, out: &bytes.Buffer{}, err: &bytes.Buffer{}, dir: dir}
 	s := &Shell{
 		conf: conf, session: newSession(), holds: &holds{dir: filepath.Join(dir, "holds")}, stdout: b.out,
-		stderr: &lockedWriter{w: b.err}, mode: "script", history: newHistory(dir, 100), audit: newAuditLog(dir),
-		sandbox: newLauncher("", dir), version: "test",
+		mode: "script", history: newHistory(dir, 100), secrets: &secrets{},
+		sandbox: newLauncher("", dir, ""), version: "test",
 	}
+	s.stderr, s.audit = &lockedWriter{w: b.err, hide: s.secrets.hide}, newAuditLog(dir, s.secrets.hide)
 	s.words = newVocabulary(append(words, builtins(s)...))
 	s.live = newLiveValues(s)
 	b.Shell = s

@@ -45,11 +45,22 @@ func (v *vocabulary) lookup(words []string) ([]*spec.Command, int) {
 	return nil, 1
 }
 
+// identified tells whether the words hold a descriptor's identifying flag, with its value where that matters.
+func identified(c *spec.Command, rest []string) bool {
+	name, value, valued := strings.Cut(c.Identify, "=")
+	if !valued {
+		return slices.ContainsFunc(rest, func(w string) bool { return flagName(w) == canonical(name) })
+	}
+	p, err := parseFlags(c, rest)
+	given := p.flags[name]
+	return err == nil && len(given) > 0 && given[len(given)-1] == value
+}
+
 // choose picks among descriptors of one name: the one whose identifying flag is on the line, else the current
 // system's, else the neutral one.
 func choose(found []*spec.Command, rest []string, system string) (*spec.Command, error) {
 	for _, c := range found {
-		if c.Identify != "" && slices.ContainsFunc(rest, func(w string) bool { return flagName(w) == canonical(c.Identify) }) {
+		if c.Identify != "" && identified(c, rest) {
 			return c, nil
 		}
 	}

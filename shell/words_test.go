@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -20,8 +21,8 @@ func TestDescriptors(t *testing.T) {
 				systems = []string{""}
 			}
 			for _, system := range systems {
-				if key := system + "/" + name; known[key] {
-					t.Errorf("%s is there twice", name)
+				if key := system + "/" + name + "/" + c.Identify; known[key] {
+					t.Errorf("%s is there twice, with nothing to tell which is meant", name)
 				} else {
 					known[key], known[name] = true, true
 				}
@@ -74,4 +75,49 @@ func checkFlags(t *testing.T, c spec.Command) {
 			t.Errorf("argument %+v", a)
 		}
 	}
+}
+
+// One name may have two descriptors of the same system, told apart by a flag or by a flag's value.
+func TestIdentifyingFlags(t *testing.T) {
+	action := spec.Flag{Name: "detect-action", Short: "c", Values: []string{"start", "query"}, Kind: spec.ArgEnum}
+	change := spec.Command{Name: "w", Summary: "change", Flags: []spec.Flag{action, {Name: "d", Short: "d"}}}
+	query := change
+	query.Summary, query.Identify = "query", "detect-action=query"
+	lookup := change
+	lookup.Summary, lookup.Identify, lookup.Flags = "lookup", "data_dir", []spec.Flag{{Name: "data_dir"}}
+	found := []*spec.Command{&change, &query, &lookup}
+	for text, want := range map[string]string{
+		"": "change", "-c start": "change", "-c query": "query", "-cquery": "query", "--detect_action=query -d x": "query",
+		"-d query": "change", "query": "change", "-c start -c query": "query", "-c query -c start": "change", "-c": "change",
+		"-x query": "change", "--data-dir y": "lookup", "-- -c query": "change",
+	} {
+		c, err := choose(found, strings.Fields(text), "")
+		if err != nil || c.Summary != want {
+			t.Errorf("%q chooses %v, %v; want %s", text, c, err, want)
+		}
+	}
+}
+
+// A word whose answer is no, like doctor's, is asked again until its result is as it should be.
+func TestWaitHearsANo(t *testing.T) {
+	asked := 0
+	check := query("check")
+	check.Query = func(context.Context, *spec.Call) (*spec.Table, error) {
+		asked++
+		table := spec.Record([]spec.Column{{Name: "well", Kind: spec.Bool}}, asked > 2)
+		if asked <= 2 {
+			return table, spec.Errorf(spec.AnsweredNo, "it is not well")
+		}
+		return table, nil
+	}
+	b := newBench(t, check)
+	b.want("wait --until well check\n", ExitDone)
+	if asked != 3 {
+		t.Errorf("asked %d times", asked)
+	}
+	asked = -1 << 30
+	b.want("wait --within 10ms --until well check\n", ExitNo)
+	check.Query = func(context.Context, *spec.Call) (*spec.Table, error) { return nil, spec.Errorf(spec.AnsweredNo, "no") }
+	b = newBench(t, check)
+	b.want("wait --within 1m --until well check\n", ExitNo)
 }

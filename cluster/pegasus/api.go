@@ -13,6 +13,8 @@ type App struct {
 	// Created, Dropped and Expires are zero when they do not apply; Expires is when a dropped table is really gone.
 	Created, Dropped, Expires time.Time
 	Duplicating, BulkLoading  bool
+	// AtomicIdempotent says that incr and the checked writes are made idempotent; nil up to 2.5, which cannot.
+	AtomicIdempotent *bool
 }
 
 // Partition is one partition's place in the cluster. Endpoints are host:port.
@@ -25,6 +27,8 @@ type Partition struct {
 	// LastDrops are the servers that held it last, the latest at the end; they may be dead.
 	LastDrops     []string
 	LastCommitted int64 // the decree the meta knows of, 0 when it knows none
+	// Unborn marks the child of a split that is not ready: it is nowhere, and its rows are still with its parent.
+	Unborn bool
 }
 
 // AppPartitions is a table with its partitions, by index.

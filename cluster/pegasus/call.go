@@ -104,7 +104,7 @@ func callOnce[Q, A any](
 		h.ThreadHash = gpid.ThreadHash()
 	}
 	beat := c.beats()
-	x, seq, err := c.send(rpc.OneWay, func(seq int32) []byte { return rpc.AppendRequest(nil, h, seq, args) })
+	x, seq, err := c.send(rpc.OneWay, func(b []byte, seq int32) []byte { return rpc.AppendRequest(b, h, seq, args) })
 	if err != nil {
 		return true, &lostError{endpoint: endpoint, err: err}
 	}

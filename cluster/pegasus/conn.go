@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -29,6 +30,7 @@ type exchange struct {
 type conn struct {
 	endpoint string
 	socket   net.Conn
+	frames   *frames
 	heard    atomic.Bool // the server has answered at least once
 	probing  atomic.Bool // someone is asking why it does not answer
 	wake     chan struct{}
@@ -45,16 +47,40 @@ type conn struct {
 
 var errRetired = errors.New("the connection takes no more requests")
 
-func newConn(endpoint string, socket net.Conn) *conn {
+func newConn(endpoint string, socket net.Conn, memory *frames) *conn {
 	return &conn{
-		endpoint: endpoint, socket: socket,
+		endpoint: endpoint, socket: socket, frames: memory,
 		wake: make(chan struct{}, 1), gone: make(chan struct{}),
 		waiting: map[int32]*exchange{},
 	}
 }
 
-// send queues a request; nothing will answer a silent one. encode is given the sequence number.
-func (c *conn) send(silent bool, encode func(seq int32) []byte) (x *exchange, seq int32, err error) {
+// send queues a request; nothing will answer a silent one. encode appends it to what it is given, with its sequence
+// number.
+func (c *conn) send(silent bool, encode func(b []byte, seq int32) []byte) (x *exchange, seq int32, err error) {
+	if x, seq, err = c.begin(silent); err != nil {
+		return nil, 0, err
+	}
+	frame := encode(c.frames.get(), seq) // others send meanwhile
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		if silent {
+			return nil, 0, c.err
+		}
+		return x, seq, nil // whoever waits for it has been told
+	}
+	x.frame = frame
+	c.queue = append(c.queue, x)
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+	return x, seq, nil
+}
+
+// begin takes a sequence number.
+func (c *conn) begin(silent bool) (x *exchange, seq int32, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -69,16 +95,30 @@ func (c *conn) send(silent bool, encode func(seq int32) []byte) (x *exchange, se
 			break
 		}
 	}
-	x = &exchange{frame: encode(c.seq), done: make(chan struct{})}
-	c.queue = append(c.queue, x)
+	x = &exchange{done: make(chan struct{})}
 	if !silent {
 		c.waiting[c.seq] = x
 	}
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
 	return x, c.seq, nil
+}
+
+// frames keeps the memory of requests that were sent for those that come.
+type frames struct{ pool sync.Pool }
+
+// largestFrame bounds what is kept for one request.
+const largestFrame = 256 << 10
+
+func (f *frames) get() []byte {
+	if b, ok := f.pool.Get().(*[]byte); ok {
+		return (*b)[:0]
+	}
+	return nil
+}
+
+func (f *frames) put(b []byte) {
+	if cap(b) <= largestFrame {
+		f.pool.Put(&b)
+	}
 }
 
 // abandon gives up on a request and reports whether the server may have it. A request that was not written yet never
@@ -148,11 +188,13 @@ func (c *conn) writeLoop() {
 		case <-c.gone:
 			return
 		}
+		runtime.Gosched() // callers that are about to send do so now, and share the write
 		c.mu.Lock()
 		buffer = buffer[:0]
 		for _, x := range c.queue {
 			if x.frame != nil {
 				buffer = append(buffer, x.frame...)
+				c.frames.put(x.frame)
 				x.sent, x.frame = true, nil
 			}
 		}

@@ -23,14 +23,19 @@ func (d *Driver) Count(ctx context.Context, table string, o ScanOptions) iter.Se
 			yield(PartitionCount{}, err)
 			return
 		}
-		left := o.MaxRows
+		var scanners []*scanner
 		for _, i := range list {
-			rows, err := d.countPartition(ctx, d.newScanner(p, r, i), left)
+			scanners = append(scanners, d.newScanner(p, r, i))
+		}
+		for left := o.MaxRows; len(scanners) > 0; {
+			s := scanners[0]
+			rows, children, err := d.countWhole(ctx, s, left)
 			if err != nil {
 				yield(PartitionCount{}, err)
 				return
 			}
-			if !yield(PartitionCount{Partition: i, Rows: rows}, nil) {
+			scanners = append(scanners[1:], children...)
+			if !yield(PartitionCount{Partition: s.index, Rows: rows}, nil) {
 				return
 			}
 			if o.MaxRows > 0 {
@@ -79,7 +84,7 @@ func (s *scanner) matching(b *batch) (int64, error) {
 	var n int64
 	now := time.Now()
 	for i := range b.rows {
-		_, keep, err := s.row(&b.rows[i], now, b.server)
+		_, keep, err := s.row(b, i, now)
 		if err != nil {
 			return 0, err
 		}

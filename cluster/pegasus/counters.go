@@ -4,16 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"shardsh/commands/spec"
 )
 
-// Counter is a perf counter of a server, up to Pegasus 2.5.
+// Counter is something that a server counts: a perf counter up to Pegasus 2.5, a metric after it.
 type Counter struct {
 	Name  string // "replica*app.pegasus*get_qps@2.0"
-	Type  string // "NUMBER", "VOLATILE_NUMBER", "RATE", "NUMBER_PERCENTILES"
+	Type  string // "NUMBER", "VOLATILE_NUMBER", "RATE", "NUMBER_PERCENTILES"; "Gauge", "Counter", "Percentile"
 	Value float64
 }
 
@@ -49,17 +50,80 @@ func ReplicaCounter(name string, appID int32) string {
 	return fmt.Sprintf("%s%s@%d.", appCounter, name, appID)
 }
 
-// Counters asks one server for its counters whose names begin with any of the prefixes. Reading a volatile one begins
-// it anew. A server of 2.6 or later has none: that is Unable.
-func (d *Driver) Counters(ctx context.Context, endpoint string, prefixes ...string) ([]Counter, error) {
-	return d.listCounters(ctx, endpoint, "perf-counters-by-prefix", prefixes)
+// CounterFilter chooses counters.
+type CounterFilter struct {
+	// Contains is a part of their names; "" is in all.
+	Contains string
+	// App keeps those of the replicas of one table; 0 keeps all.
+	App int32
 }
 
-// CountersNamed does so for names that contain any of the texts.
-func (d *Driver) CountersNamed(ctx context.Context, endpoint string, parts ...string) ([]Counter, error) {
-	return d.listCounters(ctx, endpoint, "perf-counters-by-substr", parts)
+// CounterList is what one server counts. With Totals, those of type "Counter" only grow.
+type CounterList struct {
+	Totals   bool
+	Counters []Counter
 }
 
+// ListCounters asks one server for what it counts: its perf counters up to 2.5, where reading a volatile one begins it
+// anew, and what is at /metrics after it, under names of the same form: "replica*get_requests@2.0",
+// "server*resident_mem_usage_mb", "profiler*profiler_server_rpc_latency_ns@RPC_RRDB_RRDB_GET.p99".
+func (d *Driver) ListCounters(ctx context.Context, endpoint string, f CounterFilter) (*CounterList, error) {
+	list, err := either(ctx, d, endpoint, func() (*CounterList, error) {
+		part := f.Contains
+		if part == "" && f.App != 0 {
+			part = appSuffix(f.App)
+		}
+		list, err := d.listCounters(ctx, endpoint, "perf-counters-by-substr", []string{part})
+		return &CounterList{Counters: list}, err
+	}, func() (*CounterList, error) {
+		args := []string{"with_metric_fields=type,name,value," + strings.Join(percentileNames, ",")}
+		if f.App != 0 {
+			args = append(args, "attributes=table_id,"+strconv.Itoa(int(f.App)))
+		}
+		page, err := d.metricsPage(ctx, endpoint, args...)
+		if err != nil {
+			return nil, err
+		}
+		return &CounterList{Totals: true, Counters: page.counters()}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	list.Counters = slices.DeleteFunc(list.Counters, func(c Counter) bool {
+		return !strings.Contains(c.Name, f.Contains) || f.App != 0 && !strings.Contains(c.Name, appSuffix(f.App))
+	})
+	return list, nil
+}
+
+// appSuffix is how the names of a table's counters go on before the partition.
+func appSuffix(app int32) string { return fmt.Sprintf("@%d.", app) }
+
+// counters names the metrics of a page as counters are named, sorted.
+func (p *metricsPage) counters() []Counter {
+	var list []Counter
+	for i := range p.Entities {
+		e := &p.Entities[i]
+		suffix := ""
+		if kind, id, named := strings.Cut(e.ID, "@"); named {
+			suffix = "@" + id
+		} else if kind != e.Type {
+			suffix = "@" + kind
+		}
+		for _, m := range e.Metrics {
+			name := e.Type + "*" + m.Name + suffix
+			if m.Value != nil {
+				list = append(list, Counter{Name: name, Type: m.Type, Value: *m.Value})
+			}
+			for of, value := range m.Percentiles {
+				list = append(list, Counter{Name: name + "." + of, Type: m.Type, Value: value})
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b Counter) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// listCounters asks for perf counters. A server of 2.6 or later has none: that is Unable.
 func (d *Driver) listCounters(ctx context.Context, endpoint, command string, args []string) ([]Counter, error) {
 	const op = "read perf counters"
 	text, err := d.RemoteCommand(ctx, endpoint, command, args...)

@@ -3,10 +3,8 @@ package pegasus
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"strings"
 
-	"shardsh/cluster/pegasus/wire"
 	"shardsh/commands/spec"
 )
 
@@ -83,46 +81,4 @@ func (d *Driver) leader(ctx context.Context) (string, error) {
 		return "", &spec.Error{Kind: spec.Failed, Op: "find the primary meta server", Err: spec.Errorf(spec.Failed, "the cluster does not tell")}
 	}
 	return info.Leader, nil
-}
-
-// Learner is a replica that is being copied to a node.
-type Learner struct {
-	AppID     int32
-	Partition int
-	Endpoint  string
-}
-
-// Learners asks every live node, a call each, which replicas it is still learning. Nodes that do not answer are left
-// out; they are counted in silent.
-func (d *Driver) Learners(ctx context.Context) (learners []Learner, silent int, err error) {
-	nodes, err := d.Nodes(ctx)
-	if err != nil {
-		return nil, 0, err
-	}
-	lists := make([][]wire.ReplicaInfo, len(nodes))
-	failed := make([]bool, len(nodes))
-	d.each(len(nodes), func(i int) {
-		if !nodes[i].Alive {
-			return
-		}
-		list, err := d.replicasOn(ctx, nodes[i].Endpoint)
-		lists[i], failed[i] = list, err != nil
-	})
-	for i, list := range lists {
-		if failed[i] {
-			silent++
-		}
-		for _, r := range list {
-			if r.Status == wire.ReplicaPotentialSecondary {
-				learners = append(learners, Learner{AppID: r.PID.App, Partition: int(r.PID.Partition), Endpoint: nodes[i].Endpoint})
-			}
-		}
-	}
-	slices.SortFunc(learners, func(a, b Learner) int {
-		if a.AppID != b.AppID {
-			return int(a.AppID - b.AppID)
-		}
-		return a.Partition - b.Partition
-	})
-	return learners, silent, ctx.Err()
 }

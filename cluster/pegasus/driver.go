@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"shardsh/cluster"
@@ -32,6 +33,11 @@ type Driver struct {
 	pool    *pool
 	metas   *metas
 	routes  *routes
+	seen    atomic.Pointer[[]string] // the replica servers as last listed
+	tags    diskTags
+	// versions are the servers' releases, see version.go.
+	versions *versions
+	lists    lists
 }
 
 var (
@@ -39,6 +45,7 @@ var (
 	_ cluster.TableAdmin    = (*Driver)(nil)
 	_ cluster.TableSettings = (*Driver)(nil)
 	_ cluster.NodeAges      = (*Driver)(nil)
+	_ cluster.Placer        = (*Driver)(nil)
 )
 
 // System describes Pegasus to the list of systems.
@@ -76,6 +83,7 @@ func New(address string, o cluster.Options) (*Driver, error) {
 	d := &Driver{options: o, metas: &metas{list: list}}
 	d.pool = newPool(d.timeout)
 	d.routes = newRoutes()
+	d.versions = &versions{slots: map[string]*versionSlot{}}
 	return d, nil
 }
 

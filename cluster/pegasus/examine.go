@@ -2,17 +2,28 @@ package pegasus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"shardsh/cluster"
+	"shardsh/cluster/pegasus/wire"
+	"shardsh/commands/spec"
 )
 
 // Examine reports what keeps a Pegasus from serving or healing although its replicas are there: a meta level that
 // freezes it, a balance that is due, settings that refuse or slow down clients.
 func (d *Driver) Examine(ctx context.Context) ([]cluster.Finding, error) {
 	settings, err := d.ClusterInfo(ctx)
+	var e *spec.Error
+	if errors.As(err, &e) && e.Code == wire.CodeUnderRecovery {
+		return []cluster.Finding{{
+			Kind: "metadata_lost", Object: "metadata", Bad: true, Help: "recover",
+			What: e.Endpoint + " has lost it, and knows no table until it is rebuilt from the replica servers",
+		}}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -32,6 +43,7 @@ func (d *Driver) Examine(ctx context.Context) ([]cluster.Finding, error) {
 		}
 	}
 	found = append(found, d.examineBlackList(ctx)...)
+	found = append(found, d.examineDisks(ctx)...)
 	apps, err := d.Apps(ctx, "available")
 	if err != nil {
 		return nil, err
@@ -55,6 +67,35 @@ func (d *Driver) examineBlackList(ctx context.Context) []cluster.Finding {
 		})
 	}
 	return found
+}
+
+// examinePatience bounds asking one node.
+const examinePatience = 2 * time.Second
+
+// examineDisks names full disks of live nodes. A node that does not answer, or does not know the call, has none.
+func (d *Driver) examineDisks(ctx context.Context) []cluster.Finding {
+	nodes, err := d.Nodes(ctx)
+	if err != nil {
+		return nil
+	}
+	full := make([][]cluster.Finding, len(nodes))
+	d.each(len(nodes), func(i int) {
+		if !nodes[i].Alive {
+			return
+		}
+		ctx, cancel := context.WithTimeout(ctx, examinePatience)
+		defer cancel()
+		disks, _ := d.Disks(ctx, nodes[i].Endpoint, "")
+		for _, disk := range disks {
+			if free := disk.AvailableRatio(); free < LeastAvailable {
+				full[i] = append(full[i], cluster.Finding{
+					Kind: "disk_full", Object: nodes[i].Endpoint, Bad: true, Help: "query_disk -n " + nodes[i].Endpoint,
+					What: fmt.Sprintf("%d%% of disk %s is free; below %d%% writes to its partitions are refused", free, disk.Tag, LeastAvailable),
+				})
+			}
+		}
+	})
+	return slices.Concat(full...)
 }
 
 // balanceDue reads `move_pri=0,copy_pri=0,copy_sec=2,total=2`; -1 means that the meta server has not looked yet.

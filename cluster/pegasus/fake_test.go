@@ -1,9 +1,12 @@
 package pegasus
 
 import (
+	"bufio"
 	"bytes"
+	"io"
 	"maps"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"sync"
@@ -32,6 +35,7 @@ type server struct {
 	mu       sync.Mutex
 	handlers map[string]handler
 	other    handler // for calls without a handler
+	page     func(w io.Writer, q *http.Request)
 	seen     map[string]int
 	clients  map[*client]struct{}
 	accepted int
@@ -86,12 +90,16 @@ func (s *server) accept() {
 
 func (c *client) serve() {
 	defer c.socket.Close()
+	s, r := c.server, bufio.NewReader(c.socket)
 	for {
-		q, err := wire.ReadRequest(c.socket)
+		if head, err := r.Peek(4); err == nil && string(head) == "GET " {
+			s.browse(c.socket, r)
+			return
+		}
+		q, err := wire.ReadRequest(r)
 		if err != nil {
 			return
 		}
-		s := c.server
 		s.mu.Lock()
 		h := s.handlers[q.Name]
 		if h == nil {
@@ -108,6 +116,18 @@ func (c *client) serve() {
 				c.write(b)
 			}
 		})
+	}
+}
+
+// browse answers an HTTP request as page says.
+func (s *server) browse(w io.Writer, r *bufio.Reader) {
+	q, err := http.ReadRequest(r)
+	s.mu.Lock()
+	page := s.page
+	s.seen["GET"]++
+	s.mu.Unlock()
+	if err == nil && page != nil {
+		page(w, q)
 	}
 }
 
@@ -230,6 +250,8 @@ type box struct {
 
 	mu   sync.Mutex
 	rows map[string]wire.KeyValue // by full key
+	// spread is how many partitions the rows of one are spread over; partitions when there is no entry.
+	spread map[int]int
 	// config may change the answer to a query config.
 	config func(*wire.QueryConfigResponse)
 }
@@ -328,7 +350,11 @@ func (b *box) sorted(partition int, prefix []byte) []wire.KeyValue {
 	var rows []wire.KeyValue
 	for _, key := range slices.Sorted(maps.Keys(b.rows)) {
 		hash, sort, _ := wire.DecodeKey([]byte(key))
-		if partition >= 0 && wire.PartitionOf(wire.Hash(hash, sort), b.partitions) != partition {
+		n := b.partitions
+		if own := b.spread[partition]; own != 0 {
+			n = own
+		}
+		if partition >= 0 && wire.PartitionOf(wire.Hash(hash, sort), n) != partition {
 			continue
 		}
 		if bytes.HasPrefix([]byte(key), prefix) {

@@ -25,13 +25,19 @@ import (
 // onebox starts a sandbox cluster in this process and opens it.
 func onebox(t *testing.T) *Driver {
 	t.Helper()
+	return oneboxOf(t, "")
+}
+
+// oneboxOf starts one that speaks like a release.
+func oneboxOf(t *testing.T, compat string) *Driver {
+	t.Helper()
 	dir := t.TempDir()
 	for first := 1; ; first++ {
 		network, err := sandbox.TakeNetwork(first, "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := emulator.Kind().New(t.Context(), sandbox.Config{Name: "onebox", Dir: dir, Net: network, Log: t.Logf})
+		c, err := emulator.Kind().New(t.Context(), sandbox.Config{Name: "onebox", Dir: dir, Net: network, Log: t.Logf, Compat: compat})
 		if err != nil {
 			if err = errors.Join(err, network.Close()); !errors.Is(err, syscall.EADDRINUSE) {
 				t.Fatal(err)

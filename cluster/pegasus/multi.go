@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"sync"
 	"time"
 
 	"shardsh/cluster/pegasus/wire"
@@ -31,16 +32,39 @@ func (d *Driver) MultiSet(ctx context.Context, table string, hash []byte, rows [
 	if err != nil {
 		return Ack{}, &spec.Error{Kind: spec.Usage, Op: op, Err: err}
 	}
-	args := wire.MultiPutRequest{HashKey: hash, Rows: make([]wire.KeyValue, len(rows)), ExpireTS: expires}
-	for i, r := range rows {
-		args.Rows[i] = wire.KeyValue{Key: r.Sort, Value: r.Value}
+	list := d.lists.get()
+	defer d.lists.put(list)
+	for _, r := range rows {
+		*list = append(*list, wire.KeyValue{Key: r.Sort, Value: r.Value})
 	}
+	args := wire.MultiPutRequest{HashKey: hash, Rows: *list, ExpireTS: expires}
 	h := wire.Hash(hash, nil)
 	var a wire.UpdateResponse
 	if err := partitionCall(ctx, d, op, table, byHash(h), h, &wire.MultiPut, &args, &a); err != nil {
 		return Ack{}, err
 	}
 	return updateAck(&a), statusError(op, a.Server, a.Error)
+}
+
+// lists keeps the memory of the rows of one request for the next.
+type lists struct{ pool sync.Pool }
+
+// longestList bounds what is kept.
+const longestList = 1 << 12
+
+func (l *lists) get() *[]wire.KeyValue {
+	if list, ok := l.pool.Get().(*[]wire.KeyValue); ok {
+		return list
+	}
+	return new([]wire.KeyValue)
+}
+
+func (l *lists) put(list *[]wire.KeyValue) {
+	if cap(*list) <= longestList {
+		clear(*list) // the rows are not kept
+		*list = (*list)[:0]
+		l.pool.Put(list)
+	}
 }
 
 func checkHash(op string, hash []byte) error {

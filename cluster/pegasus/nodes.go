@@ -91,6 +91,13 @@ func (d *Driver) Nodes(ctx context.Context) ([]cluster.Node, error) {
 		})
 	}
 	slices.SortFunc(nodes, func(x, y cluster.Node) int { return cmp.Compare(x.Endpoint, y.Endpoint) })
+	if len(nodes) > 0 {
+		seen := make([]string, len(nodes))
+		for i, n := range nodes {
+			seen[i] = n.Endpoint
+		}
+		d.seen.Store(&seen)
+	}
 	return nodes, nil
 }
 

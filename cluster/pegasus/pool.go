@@ -15,6 +15,7 @@ type pool struct {
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	group   sync.WaitGroup
+	frames  frames
 
 	mu     sync.Mutex
 	closed bool
@@ -135,7 +136,7 @@ func (p *pool) dial(s *slot, attempt *dialing, endpoint, address string) {
 		attempt.err = errClosed
 		return
 	}
-	c := newConn(endpoint, socket)
+	c := newConn(endpoint, socket, &p.frames)
 	s.conn, attempt.conn = c, c
 	p.conns[c] = struct{}{}
 	p.group.Go(c.writeLoop)

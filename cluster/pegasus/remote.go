@@ -1,6 +1,7 @@
 package pegasus
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 )
@@ -42,6 +43,12 @@ func CommandRefused(text string) bool {
 	if strings.HasPrefix(text, "ERR") {
 		return !strings.HasPrefix(text, "ERR_OK")
 	}
+	var answer struct {
+		Error *string `json:"error"`
+	}
+	if json.Unmarshal([]byte(text), &answer) == nil && answer.Error != nil { // as after 2.5
+		return !strings.EqualFold(*answer.Error, "ok")
+	}
 	return strings.HasPrefix(text, "invalid arguments") || strings.HasPrefix(text, "unknown command") ||
-		strings.HasPrefix(text, "cannot find command") || strings.Contains(text, `"error": "ERR`) || strings.Contains(text, `"error":"ERR`)
+		strings.HasPrefix(text, "cannot find command")
 }

@@ -29,6 +29,7 @@ func TestWhatCommandsDo(t *testing.T) {
 	for text, refused := range map[string]bool{
 		"OK": false, "ERR_OK": false, "ERR: invalid arguments": true, "ERR_INVALID_PARAMETERS": true, "70": false,
 		"unknown command 'x'": true, "invalid arguments": true, "{\n  \"error\": \"ok\"\n}": false, "{\n  \"error\": \"ERR: invalid\"\n}": true,
+		"{\n  \"error\": \"invalid argument, 0 or 1 argument is acceptable\"\n}": true, `{"total": 0}`: false, `["error"]`: false,
 	} {
 		if CommandRefused(text) != refused {
 			t.Errorf("%q", text)

@@ -28,8 +28,20 @@ func (d *Driver) Partitions(ctx context.Context, table string) (*AppPartitions, 
 
 // Replicas yields the replicas of a table, or of all available ones, with a call to the meta server for each table and
 // one to each node that holds them, for the committed decrees. A partition without a primary yields a row without an
-// endpoint for it.
+// endpoint for it, but not the child of a split that is not ready, which has no replicas to have.
 func (d *Driver) Replicas(ctx context.Context, table string) iter.Seq2[cluster.Replica, error] {
+	return d.placed(ctx, table, d.decrees)
+}
+
+// Placement yields the replicas without their offsets, and so asks no node.
+func (d *Driver) Placement(ctx context.Context, table string) iter.Seq2[cluster.Replica, error] {
+	return d.placed(ctx, table, nil)
+}
+
+// placed yields the replicas of a table, or of all; ask, when not nil, finds the committed decrees on some nodes.
+func (d *Driver) placed(
+	ctx context.Context, table string, ask func(context.Context, []string) decrees,
+) iter.Seq2[cluster.Replica, error] {
 	return func(yield func(cluster.Replica, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
@@ -39,8 +51,8 @@ func (d *Driver) Replicas(ctx context.Context, table string) iter.Seq2[cluster.R
 			return
 		}
 		var known decrees
-		if table == "" {
-			known = d.decrees(ctx, living(alive))
+		if table == "" && ask != nil {
+			known = ask(ctx, living(alive))
 		}
 		for result := range d.resolveAll(ctx, apps) {
 			if table == "" && dropped(result.err) {
@@ -50,11 +62,11 @@ func (d *Driver) Replicas(ctx context.Context, table string) iter.Seq2[cluster.R
 				yield(cluster.Replica{}, result.err)
 				return
 			}
-			if known == nil {
-				known = d.decrees(ctx, holders(result.parts, alive))
+			if known == nil && ask != nil {
+				known = ask(ctx, holders(result.parts, alive))
 			}
 			for i := range result.parts.Partitions {
-				if !yieldReplicas(&result.app, &result.parts.Partitions[i], alive, known, yield) {
+				if !result.parts.Partitions[i].Unborn && !yieldReplicas(&result.app, &result.parts.Partitions[i], alive, known, yield) {
 					return
 				}
 			}
@@ -142,6 +154,9 @@ func yieldReplicas(
 ) bool {
 	gpid := wire.GPID{App: app.ID, Partition: int32(p.Index)}
 	offset := func(endpoint string) *int64 {
+		if known == nil {
+			return nil
+		}
 		decree, ok := known[endpoint][gpid]
 		if !ok && p.LastCommitted > 0 {
 			decree, ok = p.LastCommitted, true

@@ -59,6 +59,24 @@ func TestReplicas(t *testing.T) {
 			t.Error(diff)
 		}
 	}
+	asked := b.node.calls(wire.QueryReplicaInfo.Name)
+	for _, table := range []string{boxTable, ""} {
+		i := 0
+		for r, err := range d.Placement(t.Context(), table) {
+			if err != nil || i == len(want) {
+				t.Fatal(i, err)
+			}
+			bare := want[i]
+			bare.Offset = nil
+			if diff := cmp.Diff(bare, r); diff != "" {
+				t.Errorf("placed: %s", diff)
+			}
+			i++
+		}
+		if i != len(want) || b.node.calls(wire.QueryReplicaInfo.Name) != asked {
+			t.Errorf("%d replicas are placed, want %d, after %d calls to a node", i, len(want), b.node.calls(wire.QueryReplicaInfo.Name)-asked)
+		}
+	}
 	for _, err := range d.Replicas(t.Context(), "nope") {
 		wantError(t, err, spec.NotFound, "nope", "ls lists")
 	}

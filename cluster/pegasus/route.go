@@ -124,6 +124,9 @@ func (d *Driver) resolve(ctx context.Context, op, table string) (*route, error) 
 		seen[index] = true
 		r.Partitions[index] = d.partition(&a.Configs[i])
 	}
+	for i := range r.Partitions {
+		r.Partitions[i].Unborn = r.unready(i)
+	}
 	return r, nil
 }
 
@@ -227,7 +230,8 @@ func partitionCall[Q, A any](
 }
 
 // reaction tells whether a failed row call may be made again, and whether the route must be asked for again. The
-// refusals that a change may follow up are those that servers give before they look at the request.
+// refusals that a change may follow up are those that servers give before they look at the request. One is that the
+// partition is about to be split in two: that lasts a moment, and the route is wrong only after it.
 func reaction(err error, change bool) (again, refresh bool) {
 	var lost *lostError
 	var rejected *rejectedError
@@ -238,13 +242,14 @@ func reaction(err error, change bool) (again, refresh bool) {
 		return !final && (!change || !lost.sent), !timedOut
 	case errors.As(err, &rejected):
 		switch rejected.code {
-		case wire.CodeTimeout, wire.CodeNotEnoughMember, wire.CodeCapacityExceeded, wire.CodeBusy, wire.CodeSplitting,
-			wire.CodeDiskInsufficient:
+		case wire.CodeTimeout, wire.CodeNotEnoughMember, wire.CodeCapacityExceeded, wire.CodeBusy, wire.CodeDiskInsufficient:
 			return false, false
+		case wire.CodeSplitting:
+			return true, false
 		case wire.CodeACLDeny, wire.CodeUnauthenticated, wire.CodeHandlerNotFound, wire.CodeInvalidData,
 			wire.CodeInvalidParameters, wire.CodeOperationDisabled:
 			return false, true
-		case wire.CodeInvalidState, wire.CodeParentMisused, wire.CodeObjectNotFound:
+		case wire.CodeInvalidState, wire.CodeParentMisused, wire.CodeChildNotReady, wire.CodeObjectNotFound:
 			return true, true
 		}
 		return !change, true

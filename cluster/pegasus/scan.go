@@ -2,6 +2,7 @@ package pegasus
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
 
@@ -14,7 +15,8 @@ const maxStalls = 6
 
 // Scan reads rows, one partition after the other, in the order of their full keys within one. It asks for the next
 // batch while the last one is consumed. A scan that its server forgot goes on after the last key; there is no
-// snapshot across that, nor across partitions.
+// snapshot across that, nor across partitions. When partitions are split meanwhile the rest of those rows that are with
+// their children by then comes last.
 func (d *Driver) Scan(ctx context.Context, table string, o ScanOptions) iter.Seq2[ScanRow, error] {
 	return func(yield func(ScanRow, error) bool) {
 		p, err := newScanPlan("scan "+table, table, o)
@@ -28,8 +30,19 @@ func (d *Driver) Scan(ctx context.Context, table string, o ScanOptions) iter.Seq
 			return
 		}
 		left := o.MaxRows
-		for _, i := range list {
-			s := d.newScanner(p, r, i)
+		scanners := make([]*scanner, len(list))
+		for i, index := range list {
+			scanners[i] = d.newScanner(p, r, index)
+			if !d.scanPartition(ctx, scanners[i], o.MaxRows > 0, &left, yield) {
+				return
+			}
+		}
+		children, err := d.born(ctx, scanners)
+		if err != nil {
+			yield(ScanRow{}, err)
+			return
+		}
+		for _, s := range children {
 			if !d.scanPartition(ctx, s, o.MaxRows > 0, &left, yield) {
 				return
 			}
@@ -75,7 +88,7 @@ func (d *Driver) scanPartition(
 		}
 		now := time.Now()
 		for i := range b.rows {
-			row, keep, err := s.row(&b.rows[i], now, b.server)
+			row, keep, err := s.row(&b, i, now)
 			if err != nil {
 				yield(ScanRow{}, err)
 				return stop()
@@ -96,16 +109,17 @@ func (d *Driver) scanPartition(
 	}
 }
 
-// row makes a row out of what the server sent; not every one is wanted.
-func (s *scanner) row(kv *wire.KeyValue, now time.Time, server string) (row ScanRow, keep bool, err error) {
+// row makes a row out of what the server sent; not every one is wanted. The next batch may be on its way meanwhile.
+func (s *scanner) row(b *batch, i int, now time.Time) (row ScanRow, keep bool, err error) {
+	kv := &b.rows[i]
 	hash, sort, err := wire.DecodeKey(kv.Key)
 	if err != nil {
-		return ScanRow{}, false, &spec.Error{Kind: spec.Failed, Op: s.plan.op, Endpoint: server, Err: err}
+		return ScanRow{}, false, &spec.Error{Kind: spec.Failed, Op: s.plan.op, Endpoint: b.server, Err: err}
 	}
 	if !s.plan.keep(sort, kv.Value) {
 		return ScanRow{}, false, nil
 	}
-	row = ScanRow{Hash: hash, Sort: sort, Value: kv.Value, Partition: s.index, AppID: s.appID, Server: server}
+	row = ScanRow{Hash: hash, Sort: sort, Value: kv.Value, Partition: b.partition, AppID: s.appID, Server: b.server}
 	if s.plan.noValue {
 		row.Value = nil
 	}
@@ -118,12 +132,13 @@ func (s *scanner) row(kv *wire.KeyValue, now time.Time, server string) (row Scan
 
 // batch is what one call of a scan brought.
 type batch struct {
-	rows   []wire.KeyValue
-	count  int64 // rows that matched, where only their number was asked for; else len(rows)
-	server string
-	done   bool
-	lost   bool // only numbers came so far, and the server forgot the scan
-	err    error
+	rows      []wire.KeyValue
+	count     int64 // rows that matched, where only their number was asked for; else len(rows)
+	partition int
+	server    string
+	done      bool
+	lost      bool // only numbers came so far, and the server forgot the scan
+	err       error
 }
 
 // fetch gets the next batch beside the caller, who must receive it before using s again.
@@ -137,16 +152,18 @@ func (d *Driver) fetch(ctx context.Context, s *scanner) <-chan batch {
 
 // scanner reads one partition. It is used by one goroutine at a time.
 type scanner struct {
-	d          *Driver
-	plan       *scanPlan
-	index      int
-	appID      int32
-	partitions int
-	counting   bool // ask for the number of rows only
-	numbers    bool // the server does so
+	d     *Driver
+	plan  *scanPlan
+	index int
+	appID int32
+	// count is how many partitions the rows were spread over when it began; see scan_split.go.
+	count    int
+	counting bool // ask for the number of rows only
+	numbers  bool // the server does so
 
 	context int64  // of the server; noContext when there is none
 	last    []byte // the last key received, nil before the first
+	lastOut []byte // the last one of those that leave for the child when the partition is split
 	server  string
 	stalls  int  // calls in a row that did not get further
 	hollow  int  // times that an empty first answer had context 0, which then did not exist
@@ -156,18 +173,7 @@ type scanner struct {
 const noContext = -1
 
 func (d *Driver) newScanner(p *scanPlan, r *route, index int) *scanner {
-	return &scanner{d: d, plan: p, index: index, appID: r.AppID, partitions: len(r.Partitions), context: noContext}
-}
-
-// where keeps a scan from going on in another table of the name, or after a split in half of the keys.
-func (s *scanner) where(r *route) (int, error) {
-	switch {
-	case r.AppID != s.appID:
-		return 0, changed(s.plan.op, s.plan.table, "its id was %d and is %d", s.appID, r.AppID)
-	case len(r.Partitions) != s.partitions:
-		return 0, changed(s.plan.op, s.plan.table, "it had %d partitions and has %d", s.partitions, len(r.Partitions))
-	}
-	return s.index, nil
+	return &scanner{d: d, plan: p, index: index, appID: r.AppID, count: r.spread(index), context: noContext}
 }
 
 // next gets the next batch. An empty one does not mean the end.
@@ -208,7 +214,11 @@ func (s *scanner) ask(ctx context.Context) (*wire.ScanResponse, error) {
 	hash := s.hash()
 	if s.context != noContext {
 		q := wire.ScanRequest{ContextID: s.context}
-		return a, partitionCall(ctx, s.d, s.plan.op, s.plan.table, s.where, hash, &wire.Scan, &q, a)
+		err := partitionCall(ctx, s.d, s.plan.op, s.plan.table, s.where, hash, &wire.Scan, &q, a)
+		if !errors.Is(err, errMoved) {
+			return a, err
+		}
+		s.context = noContext
 	}
 	p := s.plan
 	yes := true
@@ -236,18 +246,19 @@ func (s *scanner) hash() uint64 {
 
 // restart begins again, by keys.
 func (s *scanner) restart() {
-	s.counting, s.numbers, s.context, s.last, s.stalls, s.hollow = false, false, noContext, nil, 0, 0
+	s.counting, s.numbers, s.context, s.last, s.lastOut, s.stalls, s.hollow = false, false, noContext, nil, nil, 0, 0
 }
 
 // take keeps what a good answer says about going on.
 func (s *scanner) take(a *wire.ScanResponse) batch {
-	b := batch{rows: a.Rows, count: int64(len(a.Rows)), server: a.Server}
+	b := batch{rows: a.Rows, count: int64(len(a.Rows)), partition: s.index, server: a.Server}
 	if s.counting && a.Count != nil {
 		b.count, s.numbers = int64(max(*a.Count, 0)), true
 	}
 	if len(a.Rows) > 0 {
 		s.last = a.Rows[len(a.Rows)-1].Key
 		s.stalls = 0
+		s.noteLeaving(a.Rows)
 	}
 	s.first = s.context == noContext && len(a.Rows) == 0
 	switch {

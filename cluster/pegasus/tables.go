@@ -38,7 +38,7 @@ func appOf(a *wire.AppInfo) App {
 		ID: a.ID, Name: a.Name, Type: a.Type, Status: a.Status.String(),
 		Partitions: int(a.Partitions), Replicas: int(a.MaxReplicas), Envs: a.Envs, Stateful: a.Stateful,
 		Created: unixTime(a.CreateSecond), Dropped: unixTime(a.DropSecond), Expires: unixTime(a.ExpireSecond),
-		Duplicating: yes(a.Duplicating), BulkLoading: yes(a.BulkLoading),
+		Duplicating: yes(a.Duplicating), BulkLoading: yes(a.BulkLoading), AtomicIdempotent: a.AtomicIdempotent,
 	}
 }
 
@@ -114,6 +114,10 @@ func (d *Driver) DropApp(ctx context.Context, table string, reserve time.Duratio
 		q.Options.ReserveSeconds = &seconds
 	}
 	_, err := dropApp.ok(ctx, d, op, &q)
+	var e *spec.Error
+	if errors.As(err, &e) && e.Code == wire.CodeSplitting {
+		return e.WithHint("partition_split query -a %s shows how far it is", table)
+	}
 	return err
 }
 

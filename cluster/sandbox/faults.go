@@ -29,7 +29,13 @@ type (
 		Partition(ctx context.Context, a, b string) error
 		Heal(ctx context.Context) error
 	}
-	// Loser kills a node unless it is dead, and deletes its data.
+	// Filler has other files take a percentage of each of a node's disks, 0 to 100; what the store makes of full disks
+	// is its own business. 0 ends it.
+	Filler interface {
+		Fill(ctx context.Context, endpoint string, percent int) error
+	}
+	// Loser kills a node unless it is dead, and deletes its data. Of a metadata server the metadata is lost, and whatever
+	// else the store keeps it in.
 	Loser interface {
 		Lose(ctx context.Context, endpoint string) error
 	}
@@ -72,6 +78,11 @@ func (c *Client) Pause(ctx context.Context, node string) (NodeStatus, error) {
 // Slow makes a node answer later, named as in Kill; 0 ends it.
 func (c *Client) Slow(ctx context.Context, node string, by time.Duration) (NodeStatus, error) {
 	return c.steer(ctx, "slow down", request{Op: opSlow, Name: node, Duration: by})
+}
+
+// Fill has other files take a percentage of a node's disks, named as in Kill; 0 ends it.
+func (c *Client) Fill(ctx context.Context, node string, percent int) (NodeStatus, error) {
+	return c.steer(ctx, "fill the disks of", request{Op: opFill, Name: node, Count: percent})
 }
 
 // Lose kills a node and deletes its data, named as in Kill.
@@ -118,6 +129,11 @@ func (s *server) fault(req request) (answer, error) {
 		return s.steer(req.Name, able(func(f Pauser, ctx context.Context, at string) error { return f.Pause(ctx, at) }))
 	case opLose:
 		return s.steer(req.Name, able(func(f Loser, ctx context.Context, at string) error { return f.Lose(ctx, at) }))
+	case opFill:
+		if req.Count < 0 || req.Count > 100 {
+			return answer{}, spec.Errorf(spec.Usage, "disks are filled by 0 to 100 percent")
+		}
+		return s.steer(req.Name, able(func(f Filler, ctx context.Context, at string) error { return f.Fill(ctx, at, req.Count) }))
 	case opSlow:
 		if req.Duration < 0 || req.Duration > MaxSlow {
 			return answer{}, spec.Errorf(spec.Usage, "a node can be made slower by 0 to %s", MaxSlow)

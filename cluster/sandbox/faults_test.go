@@ -29,6 +29,10 @@ func (f faultyCluster) Lose(_ context.Context, at string) error  { return f.note
 func (f faultyCluster) Heal(context.Context) error               { return f.note("heal") }
 func (f faultyCluster) Throttle(_ context.Context, n int) error  { return f.note("throttle ", n) }
 
+func (f faultyCluster) Fill(_ context.Context, at string, percent int) error {
+	return f.note("fill "+at+" ", percent)
+}
+
 func (f faultyCluster) Slow(_ context.Context, at string, by time.Duration) error {
 	return f.note("slow "+at+" ", by)
 }
@@ -72,6 +76,7 @@ func TestFaults(t *testing.T) {
 		"stop " + first:                 ignore(c.Stop(ctx, ".1:34601")),
 		"pause " + second:               ignore(c.Pause(ctx, second)),
 		"lose " + second:                ignore(c.Lose(ctx, second)),
+		"fill " + second + " 95":        ignore(c.Fill(ctx, second, 95)),
 		"slow " + first + " 50ms":       ignore(c.Slow(ctx, first, 50*time.Millisecond)),
 		"cut " + first + " " + second:   c.Partition(ctx, ".1:34601", ".2:34601"),
 		"heal":                          c.Heal(ctx, "ClusterOne"),
@@ -91,6 +96,8 @@ func TestFaults(t *testing.T) {
 		"a node cut off itself": c.Partition(ctx, first, first),
 		"a negative delay":      ignore(c.Slow(ctx, first, -1)),
 		"an endless delay":      ignore(c.Slow(ctx, first, MaxSlow+1)),
+		"a disk more than full": ignore(c.Fill(ctx, first, 101)),
+		"a disk less than free": ignore(c.Fill(ctx, first, -1)),
 		"a negative throttle":   c.Throttle(ctx, "one", -1),
 		"a negative count":      c.Break(ctx, "one", "p", -1),
 	} {

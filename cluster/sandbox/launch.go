@@ -26,6 +26,7 @@ type LaunchOptions struct {
 	StateDir string
 	DataDir  string // as ServeConfig.DataDir
 	Net      string // as ServeConfig.Net
+	Compat   string // as ParseCompat reads it
 	// Env is added to this process's own environment.
 	Env []string
 }
@@ -47,6 +48,9 @@ func Launch(ctx context.Context, options LaunchOptions) (*Client, error) {
 	}
 	if options.Net != "" {
 		args = append(args, "--net", options.Net)
+	}
+	if options.Compat != "" {
+		args = append(args, "--compat", options.Compat)
 	}
 	ch, err := startChild(exec.Command(options.Executable, args...), options.Env, tidy)
 	if err != nil {

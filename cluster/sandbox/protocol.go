@@ -29,6 +29,7 @@ const (
 	opStop      = "stop"      // name: a node
 	opPause     = "pause"     // name: a node
 	opSlow      = "slow"      // name: a node, duration
+	opFill      = "fill"      // name: a node, count: percent
 	opLose      = "lose"      // name: a node
 	opPartition = "partition" // name, other: two nodes
 	opHeal      = "heal"      // cluster

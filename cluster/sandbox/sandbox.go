@@ -29,6 +29,8 @@ type Cluster struct {
 type Kind struct {
 	System   string
 	Clusters []Cluster
+	// Compat lists the releases of the store that it can speak like, the default first; none where there is no choice.
+	Compat []string
 	// New starts a cluster and returns once it answers. It may fail with an error that wraps syscall.EADDRINUSE, and
 	// must then have left Config.Dir as it was: it is called again with another network.
 	New func(ctx context.Context, config Config) (ClusterServer, error)
@@ -43,6 +45,8 @@ type Config struct {
 	Log func(format string, args ...any)
 	// Settings are the system's own, as ServeConfig.Settings has them. One that it does not have is spec.Usage.
 	Settings map[string]string
+	// Compat is one of Kind.Compat, or "" for the default.
+	Compat string
 }
 
 // ClusterServer is a running cluster. Its methods may be called from any goroutine. What else may be done to it is in

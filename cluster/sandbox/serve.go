@@ -33,6 +33,8 @@ type ServeConfig struct {
 	// Settings are what clusters of a system are started with beyond the above, by system and name: {"openmldb": {"zk":
 	// "127.0.0.1:2181/root"}}. Every emulator says which it has.
 	Settings map[string]map[string]string
+	// Compat says which releases the emulators speak like.
+	Compat Compat
 	// Ready is called once, when the control socket answers and the clusters of Open do.
 	Ready func(Serving)
 	// Log takes what goes wrong in the background; nil drops it.
@@ -307,6 +309,7 @@ func (s *server) start(ctx context.Context, kind Kind, cluster Cluster, place in
 		}
 		server, err := kind.New(ctx, Config{
 			Name: cluster.Name, Dir: dir, Net: network, Log: s.config.Log, Settings: s.config.Settings[kind.System],
+			Compat: s.config.Compat[kind.System],
 		})
 		if err == nil {
 			return server, network, nil

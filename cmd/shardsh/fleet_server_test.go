@@ -233,6 +233,8 @@ func (f *fleet) answer(q *wire.Request, node int) []byte {
 		return reply(&wire.QueryReplicaInfo, q, func(*wire.QueryNodeRequest) wire.QueryReplicaInfoResponse {
 			return wire.QueryReplicaInfoResponse{Err: wire.OK, Replicas: f.held[node]}
 		})
+	case node >= 0 && q.Name == wire.QueryDisk.Name:
+		return reply(&wire.QueryDisk, q, func(*wire.QueryDiskRequest) wire.QueryDiskResponse { return f.disk(node) })
 	case node >= 0:
 	case q.Name == wire.ListApps.Name:
 		return reply(&wire.ListApps, q, func(*wire.ListAppsRequest) wire.ListAppsResponse {
@@ -260,6 +262,24 @@ func (f *fleet) answer(q *wire.Request, node int) []byte {
 		})
 	}
 	return wire.AppendRejection(nil, q.Name, q.Seq, wire.CodeHandlerNotFound)
+}
+
+// disk is the only disk of a node, with everything on it.
+func (f *fleet) disk(node int) wire.QueryDiskResponse {
+	d := wire.DiskInfo{
+		Tag: "disk0", Dir: "/data/disk0", CapacityMB: 1 << 20, AvailableMB: 1 << 19,
+		Primaries: map[int32][]wire.GPID{}, Secondaries: map[int32][]wire.GPID{},
+	}
+	for _, r := range f.held[node] {
+		held := d.Secondaries
+		if r.Status == wire.ReplicaPrimary {
+			held = d.Primaries
+		}
+		held[r.PID.App] = append(held[r.PID.App], r.PID)
+	}
+	return wire.QueryDiskResponse{
+		Err: wire.OK, TotalCapacityMB: d.CapacityMB, TotalAvailableMB: d.AvailableMB, Disks: []wire.DiskInfo{d},
+	}
 }
 
 func reply[Q, A any](rpc *wire.RPC[Q, A], q *wire.Request, do func(*Q) A) []byte {

@@ -50,7 +50,7 @@ func (f *fleet) allow(t *testing.T, word string, most map[string]int) {
 // few are the calls that describe the cluster, however large it is.
 func (f *fleet) few(more map[string]int) map[string]int {
 	most := map[string]int{
-		wire.ListApps.Name: 3, wire.ListNodes.Name: 2, wire.ClusterInfo.Name: 3, wire.ControlMeta.Name: 1, wire.CallCommand.Name: 1,
+		wire.ListApps.Name: 3, wire.ListNodes.Name: 3, wire.ClusterInfo.Name: 3, wire.ControlMeta.Name: 1, wire.CallCommand.Name: 1,
 	}
 	maps.Copy(most, more)
 	return most
@@ -77,12 +77,16 @@ func TestFleet(t *testing.T) {
 		t.Errorf("ls -d lists %d tables, %d of them healthy; want %d", len(detailed.General), got, f.tables)
 	}
 
+	answers[[]map[string]any](t, f, "nodes -d", 0)
+	f.allow(t, "nodes -d", f.few(perTable))
+
 	rows := answers[[]fleetRow](t, f, "showtable", 0)
 	f.allow(t, "showtable", f.few(perBoth))
 	f.compare(t, rows)
 
 	d := answers[fleetDoctor](t, f, "doctor", 0)
-	f.allow(t, "doctor", f.few(perBoth))
+	perTable[wire.QueryDisk.Name] = f.shape.nodes // for full disks; and none to a node for its decrees
+	f.allow(t, "doctor", f.few(perTable))
 	want := fleetVerdict{true, 40, 40, f.tables, f.partitions(), "any 1 of 40 nodes"}
 	if d.Verdict != want {
 		t.Errorf("the verdict is %+v, want %+v", d.Verdict, want)
@@ -97,7 +101,7 @@ func TestFleetNodeDown(t *testing.T) {
 	f := newFleet(t, shape{tables: 10, nodes: 20, down: 1, seed: 2})
 	f.counted()
 	d := answers[fleetDoctor](t, f, "doctor", 7)
-	f.allow(t, "doctor", f.few(map[string]int{wire.QueryConfig.Name: f.tables, wire.QueryReplicaInfo.Name: f.shape.nodes}))
+	f.allow(t, "doctor", f.few(map[string]int{wire.QueryConfig.Name: f.tables, wire.QueryDisk.Name: f.shape.nodes}))
 	want := fleetVerdict{false, 20, 19, f.tables, f.partitions(), "nothing: each node listed below is needed"}
 	if d.Verdict != want {
 		t.Errorf("the verdict is %+v, want %+v", d.Verdict, want)

@@ -29,6 +29,21 @@ func (c *console) leave() int {
 	return c.cmd.ProcessState.ExitCode()
 }
 
+// enter types a line and waits until it is on the screen before it is sent.
+func (c *console) enter(line string) {
+	c.t.Helper()
+	c.keys(line)
+	c.see(line)
+	c.keys("\r")
+}
+
+// clear empties the screen.
+func (c *console) clear() {
+	c.t.Helper()
+	c.keys("\x0c") // Ctrl-L
+	c.until("an empty screen", func(screen string) bool { return strings.HasSuffix(screen, ">>>") && !strings.Contains(screen, "\n") })
+}
+
 func TestPromptFirstMinutes(t *testing.T) {
 	c := openConsole(t, 40, 120)
 	before := c.modes()

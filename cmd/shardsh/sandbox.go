@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -45,6 +46,7 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&config.Net, "net", "", "first three numbers of the first cluster's addresses, such as 127.0.77 (default: the first free ones)")
 	set := flags.StringArray("set", nil, "setting of a system's clusters, such as openmldb.strict=true; may be repeated")
 	zk := flags.String("zk", "", "ZooKeeper on this machine for the cluster openmldb, host:port/root (default: one of its own)")
+	compat := flags.StringSlice("compat", nil, "release of a store to speak like, the first of each by default: "+strings.Join(sandbox.Releases(config.Kinds), ", "))
 	tied := flags.Bool("tied", false, "end when standard input does")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
@@ -58,6 +60,9 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 	}
 	var err error
 	if config.Settings, err = sandbox.ParseSettings(config.Kinds, *set...); err != nil {
+		return sandboxExit(err, stderr)
+	}
+	if config.Compat, err = sandbox.ParseCompat(config.Kinds, *compat...); err != nil {
 		return sandboxExit(err, stderr)
 	}
 	config.Open = flags.Args()

@@ -27,6 +27,9 @@ func testMain(m *testing.M) int {
 	if shape := os.Getenv(fleetShape); shape != "" {
 		return serveFleet(shape)
 	}
+	if target := os.Getenv(writerTarget); target != "" {
+		return writeRows(target)
+	}
 	dir, err := os.MkdirTemp("", "shardsh-test")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -214,5 +214,5 @@ func match(ctx context.Context, c metadata, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return cluster.Match(nodes, name)
+	return cluster.FindNode(name, nodes)
 }

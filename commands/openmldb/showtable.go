@@ -3,6 +3,7 @@ package openmldb
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	driver "shardsh/cluster/openmldb"
@@ -66,7 +67,7 @@ func replicaTable(all []driver.Table) *spec.Table {
 		{Name: "pid", Kind: spec.Int},
 		{Name: "endpoint"},
 		{Name: "role"},
-		{Name: "ttl", Kind: spec.List},
+		{Name: "ttl"},
 		{Name: "is_alive", Kind: spec.Bool},
 		{Name: "compress_type"},
 		{Name: "offset", Kind: spec.Int},
@@ -101,8 +102,8 @@ func role(leads bool) string {
 	return "follower"
 }
 
-// ttlTexts says when rows of a table expire, once for indexes that agree: "0min", "144000min", "latest 10".
-func ttlTexts(t driver.Table) []string {
+// ttlTexts says when rows of a table expire, once for indexes that agree: "0min", "144000min, latest 10".
+func ttlTexts(t driver.Table) string {
 	var texts []string
 	for _, index := range t.Indexes {
 		text := ttlText(index.TTL)
@@ -110,7 +111,7 @@ func ttlTexts(t driver.Table) []string {
 			texts = append(texts, text)
 		}
 	}
-	return texts
+	return strings.Join(texts, ", ")
 }
 
 // number is what a pointer points at, as the renderers take it.

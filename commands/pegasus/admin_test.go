@@ -116,7 +116,7 @@ func readyStepWaits(t *testing.T) {
 	if err := step.Apply(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"0/0 partitions", "1/2 partitions", "2/2 partitions"}
+	want := []string{"0/0 partitions", "0/0 partitions", "1/2 partitions", "2/2 partitions"}
 	if diff := cmp.Diff(want, r.progress); diff != "" || r.detail != "2 of 2 ready" {
 		t.Errorf("detail %q, progress %s", r.detail, diff)
 	}
@@ -136,8 +136,8 @@ func TestReadyStepGivesUp(t *testing.T) {
 		want  spec.ErrorKind
 		text  string
 	}{
-		{"the time is over", 0, time.Minute, never, spec.Unavailable, "0 of 1 partitions are ready"},
-		{"Ctrl-C", time.Hour, 0, never, spec.Interrupted, "0 of 1 partitions are ready"},
+		{"the time is over", 0, time.Minute, never, spec.Unavailable, "0 of 1 ready"},
+		{"Ctrl-C", time.Hour, 0, never, spec.Interrupted, "0 of 1 ready"},
 		{"no meta server", 0, 0, gone, spec.Unavailable, "no meta server"},
 		{"refused", 0, 0, refused, spec.Failed, "no"},
 	} {

@@ -21,9 +21,8 @@ func AppDisk(env commands.Env) spec.Command {
 		Systems: systems,
 		Topic:   "tables",
 		Summary: "show what a table takes on the disks of the replica servers",
-		Long: "Reads the perf counters of the replica servers: megabytes of the primaries' files, and of all replicas'. What is only " +
-			"in memory so far is not counted. Partitions and replicas for which no server had a number are counted apart. " +
-			"Servers after 2.5 have no perf counters.",
+		Long: "Reads what the replica servers count, from their perf counters or, after 2.5, from /metrics: megabytes of the primaries' files, and of all replicas'. What is only " +
+			"in memory so far is not counted. Partitions and replicas for which no server had a number are counted apart.",
 		Args:     []spec.Arg{{Name: "table", Kind: spec.ArgTable, Help: "a table"}},
 		Flags:    []spec.Flag{{Name: "detailed", Short: "d", Kind: spec.ArgBool, Help: "each partition, with megabytes and files of its replicas"}},
 		Examples: []spec.Example{{Line: "app_disk TableA -d", Says: "how even its partitions are"}},
@@ -66,25 +65,20 @@ func appDisk(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Tabl
 	if err != nil {
 		return nil, err
 	}
-	byNode, err := nodeCounters(ctx, c, driver.ReplicaCounter(diskCounter, id), driver.ReplicaCounter(filesCounter, id))
+	byNode, err := nodeSamples(ctx, c, driver.Wanted{Replica: []string{diskCounter, filesCounter}, App: id}, 0)
 	if err != nil {
 		return nil, err
 	}
 	use := map[replicaAt]diskUse{}
-	for node, counters := range byNode {
-		for _, counter := range counters {
-			name, app, partition, ok := counter.Replica()
-			if !ok || app != id {
+	for node, sample := range byNode {
+		for replica, values := range sample.Replicas {
+			mb, known := values[diskCounter]
+			if !known || replica.App != id {
 				continue
 			}
-			at := replicaAt{partition, node}
-			u := use[at]
-			if name == diskCounter {
-				u.mb = counter.Value
-			} else {
-				u.files, u.hasFiles = counter.Value, true
-			}
-			use[at] = u
+			u := diskUse{mb: mb}
+			u.files, u.hasFiles = values[filesCounter]
+			use[replicaAt{replica.Partition, node}] = u
 		}
 	}
 	return diskTables(apps[0], place, use, call.Bool("detailed")), nil
@@ -129,7 +123,7 @@ func diskTables(app driver.App, place *driver.AppPartitions, use map[replicaAt]d
 		{Name: "disk_used_for_all_replicas_mb", Kind: spec.Float},
 		{Name: "partitions_not_counted", Kind: spec.Int},
 		{Name: "replicas_not_counted", Kind: spec.Int},
-	}, app.Name, int64(app.ID), int64(app.Partitions), int64(app.Replicas), primary, all, lostPartitions, lostReplicas)
+	}, app.Name, int64(app.ID), int64(app.Partitions), int64(app.Replicas), rounded(primary, 2), rounded(all, 2), lostPartitions, lostReplicas)
 	if detailed {
 		result.Section = "result"
 		result.More = []*spec.Table{{

@@ -65,14 +65,15 @@ func AppStat(env commands.Env) spec.Command {
 		Systems: systems,
 		Topic:   "tables",
 		Summary: "show rates, throttling, files and memory of every table, or of one table's partitions",
-		Long: "Reads the perf counters of the replica servers and sums those of primaries: calls per second, capacity units and " +
-			"throttled writes since somebody last looked, files and memory. A column is empty where the servers count no such thing. " +
-			"With -i the counters are read twice, so that rates are those of the time in between. Servers after 2.5 have no perf counters.",
+		Long: "Reads what the replica servers count and sums it over primaries: calls per second, capacity units and " +
+			"throttled writes, files and memory. A column is empty where the servers count no such thing. Perf counters (up to 2.5) " +
+			"tell rates, and what came since somebody last looked; with -i they are read twice, so that all of it is of the time in " +
+			"between. Later servers only add up at /metrics, so they are always read twice.",
 		Flags: []spec.Flag{
 			{Name: "app-name", Short: "a", Kind: spec.ArgTable, Help: "one table, a row for each partition"},
 			{Name: "only-qps", Short: "q", Kind: spec.ArgBool, Help: "only rates and what was throttled"},
 			{Name: "only-usage", Short: "u", Kind: spec.ArgBool, Help: "only files, memory and how well they serve"},
-			{Name: "sample-interval", Short: "i", Kind: spec.ArgMillis, Help: "read twice, this far apart"},
+			sampleFlag(),
 		},
 		Examples: []spec.Example{
 			{Line: "app_stat -q", Says: "who is busy"},
@@ -102,28 +103,16 @@ func appStat(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Tabl
 		return nil, err
 	}
 	columns := shownStats(call)
-	prefixes := statPrefixes(columns, id)
-	if wait := call.Duration("sample-interval"); wait > 0 {
-		if _, err := nodeCounters(ctx, c, prefixes...); err != nil {
-			return nil, err
-		}
-		if err := pause(ctx, wait); err != nil {
-			return nil, err
-		}
-	}
-	byNode, err := nodeCounters(ctx, c, prefixes...)
+	want := driver.Wanted{Replica: statFigures(columns), App: id}
+	byNode, err := nodeSamples(ctx, c, want, call.Duration("sample-interval"))
 	if err != nil {
 		return nil, err
 	}
 	sums := map[partitionID]tally{}
-	for node, counters := range byNode {
-		for _, counter := range counters {
-			name, app, partition, ok := counter.Replica()
-			if pid := (partitionID{app, partition}); ok && at[pid] == node {
-				if sums[pid] == nil {
-					sums[pid] = tally{}
-				}
-				sums[pid][name] += counter.Value
+	for node, sample := range byNode {
+		for replica, values := range sample.Replicas {
+			if pid := (partitionID{replica.App, replica.Partition}); at[pid] == node {
+				sums[pid] = tally(values)
 			}
 		}
 	}
@@ -152,18 +141,17 @@ func shownStats(call *spec.Call) []statColumn {
 	})
 }
 
-// statPrefixes are the counters that columns need, and no others: reading some of them begins them anew.
-func statPrefixes(columns []statColumn, id int32) []string {
-	var prefixes []string
+// statFigures are what columns need, and no others: reading some of them begins them anew.
+func statFigures(columns []statColumn) []string {
+	var names []string
 	for _, c := range columns {
 		for _, name := range slices.Concat([]string{c.counter}, c.of, c.by) {
-			prefix := driver.ReplicaCounter(strings.TrimPrefix(name, "-"), id)
-			if name != "" && !slices.Contains(prefixes, prefix) {
-				prefixes = append(prefixes, prefix)
+			if name = strings.TrimPrefix(name, "-"); name != "" && !slices.Contains(names, name) {
+				names = append(names, name)
 			}
 		}
 	}
-	return prefixes
+	return names
 }
 
 func statCells(columns []statColumn, sums tally) []any {

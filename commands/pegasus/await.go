@@ -2,10 +2,19 @@ package pegasus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"shardsh/commands/spec"
+)
+
+// Polling starts eagerly, because small tables are ready within a few beacons, and ends at the old shell's leisure.
+const (
+	pollFirst = 50 * time.Millisecond
+	pollLast  = 2 * time.Second
+	// pollFailures in a row end the waiting: the meta server is gone, not busy.
+	pollFailures = 5
 )
 
 // waiting is a step that waits for what an earlier one caused.
@@ -15,7 +24,9 @@ type waiting struct {
 	limit   time.Duration // 0: as long as it takes
 	// look tells whether it has come about and where it stands. An error that is Unavailable may pass.
 	look func(ctx context.Context) (done bool, stand string, err error)
-	hint string // when it did not come about in time
+	// progress, when set, tells after each look how much there is of how much.
+	progress func() (done, total int, unit string)
+	hint     string // when it did not come about in time
 }
 
 func (w waiting) step() spec.Step {
@@ -35,6 +46,10 @@ func (w waiting) apply(ctx context.Context, report spec.Report) error {
 		case err == nil:
 			failures, last = 0, stand
 			report.Detail("%s", stand)
+			if w.progress != nil {
+				have, total, unit := w.progress()
+				report.Progress(int64(have), int64(total), unit)
+			}
 			if done {
 				return nil
 			}
@@ -45,7 +60,10 @@ func (w waiting) apply(ctx context.Context, report spec.Report) error {
 		}
 		select {
 		case <-ctx.Done():
-			e := &spec.Error{Kind: spec.KindOf(ctx.Err()), Op: w.text, Err: fmt.Errorf("%s: %w", last, ctx.Err())}
+			e := &spec.Error{Kind: spec.KindOf(ctx.Err()), Op: w.text, Err: errors.New(last)}
+			if e.Kind == spec.Unavailable {
+				e.Err = fmt.Errorf("%s, and the time is over", last)
+			}
 			return e.WithHint("%s", w.hint)
 		case <-time.After(pause):
 		}

@@ -48,7 +48,7 @@ func Balance(env commands.Env) spec.Command {
 					WithHint("%s", stand(p.was))
 			}
 			m.kind = kind
-			title := fmt.Sprintf("%s of %s from %s to %s", kind, p.object(), from, to)
+			title := fmt.Sprintf("%s of %s from %s to %s", kind, p.String(), from, to)
 			return m.plan(call, title, fmt.Sprintf("balance -g %s -p %s -f %s -t %s", p.gpid(), kind, to, from)), nil
 		},
 	}
@@ -91,11 +91,11 @@ func Migrate(env commands.Env) spec.Command {
 			}
 			from, to := m.from, m.to
 			if m.kind == driver.MovePrimary {
-				return nil, spec.Errorf(spec.Refused, "%s has a replica of %s already", to, p.object()).
-					WithHint("changeleader %s %d %s makes it the primary", p.app.Name, p.partition, to)
+				return nil, spec.Errorf(spec.Refused, "%s has a replica of %s already", to, p.String()).
+					WithHint("changeleader %s %d %s makes it the primary", p.table, p.index, to)
 			}
-			title := fmt.Sprintf("move %s from %s to %s", p.object(), from, to)
-			return m.plan(call, title, fmt.Sprintf("migrate %s %d %s %s", p.app.Name, p.partition, to, from)), nil
+			title := fmt.Sprintf("move %s from %s to %s", p.String(), from, to)
+			return m.plan(call, title, fmt.Sprintf("migrate %s %d %s %s", p.table, p.index, to, from)), nil
 		},
 	}
 }
@@ -133,27 +133,27 @@ func changeLeader(ctx context.Context, env commands.Env, call *spec.Call) (*spec
 	to := call.Arg(2)
 	switch {
 	case p.was.Primary == "":
-		return nil, spec.Errorf(spec.Refused, "%s has no primary to take over from", p.object()).
+		return nil, spec.Errorf(spec.Refused, "%s has no primary to take over from", p.String()).
 			WithHint("the meta server chooses one by itself unless get_meta_level says freezed")
 	case to == "":
 		to, err = p.lightest(ctx)
 	default:
-		to, err = p.node(to)
+		to, err = p.nodes.findAlive(to)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if to == p.was.Primary {
-		return &spec.Plan{Title: fmt.Sprintf("%s leads %s on %s", to, p.object(), call.Cluster)}, nil
+		return &spec.Plan{Title: fmt.Sprintf("%s leads %s on %s", to, p.String(), call.Cluster)}, nil
 	}
 	m, err := p.newMove(p.was.Primary, to)
 	if err != nil {
 		return nil, err
 	}
 	if m.kind != driver.MovePrimary {
-		return nil, spec.Errorf(spec.Refused, "%s has no replica of %s", to, p.object()).
-			WithHint("migrate %s %d %s %s copies it there first", p.app.Name, p.partition, p.was.Primary, to)
+		return nil, spec.Errorf(spec.Refused, "%s has no replica of %s", to, p.String()).
+			WithHint("migrate %s %d %s %s copies it there first", p.table, p.index, p.was.Primary, to)
 	}
-	title := fmt.Sprintf("make %s the primary of %s", to, p.object())
-	return m.plan(call, title, fmt.Sprintf("changeleader %s %d %s", p.app.Name, p.partition, p.was.Primary)), nil
+	title := fmt.Sprintf("make %s the primary of %s", to, p.String())
+	return m.plan(call, title, fmt.Sprintf("changeleader %s %d %s", p.table, p.index, p.was.Primary)), nil
 }

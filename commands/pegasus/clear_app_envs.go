@@ -44,11 +44,7 @@ func clearAppEnvs(ctx context.Context, env commands.Env, call *spec.Call) (*spec
 	if call.Bool("all") == (prefix != "") {
 		return nil, spec.Errorf(spec.Usage, "either -a or -p is needed").WithHint("clear_app_envs -a, or clear_app_envs -p rocksdb")
 	}
-	c, table, err := openTable(ctx, env, call, call.String("table"))
-	if err != nil {
-		return nil, err
-	}
-	was, err := c.GetTableSettings(ctx, table)
+	c, table, was, err := openSettings(ctx, env, call)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	driver "shardsh/cluster/pegasus"
 	"shardsh/commands"
 	"shardsh/commands/spec"
 )
@@ -53,7 +52,7 @@ func clearData(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Pl
 	if err := checkPartition(ctx, c, table, o.Partition); err != nil {
 		return nil, err
 	}
-	if _, err := mustFind(ctx, c, table); err != nil {
+	if _, err := mustFind(ctx, c, call.Cluster, table); err != nil {
 		return nil, err
 	}
 	text := "delete all rows of " + table
@@ -78,13 +77,4 @@ func clearData(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Pl
 		}},
 		Notes: []string{"deleted rows cannot be brought back; count_data with the same filters counts them first"},
 	}, nil
-}
-
-// mustFind answers a table that is there; the plan of one that is not would be confirmed for nothing.
-func mustFind(ctx context.Context, c admin, table string) (driver.App, error) {
-	app, ok, err := findApp(ctx, c, table)
-	if err == nil && !ok {
-		err = spec.Errorf(spec.NotFound, "there is no table %q", table).WithHint("ls lists the tables")
-	}
-	return app, err
 }

@@ -17,12 +17,13 @@ type client interface {
 	rows
 	severalRows
 	placer
+	keeper
 }
 
 // admin is the meta server's side, and the servers' remote commands.
 type admin interface {
 	Nodes(ctx context.Context) ([]cluster.Node, error)
-	Replicas(ctx context.Context, table string) iter.Seq2[cluster.Replica, error]
+	Placement(ctx context.Context, table string) iter.Seq2[cluster.Replica, error]
 	Apps(ctx context.Context, status string) ([]driver.App, error)
 	Partitions(ctx context.Context, table string) (*driver.AppPartitions, error)
 	ClusterInfo(ctx context.Context) ([]cluster.Setting, error)
@@ -48,6 +49,16 @@ type placer interface {
 	SetReplicaCount(ctx context.Context, table string, count int) (old int, err error)
 	ClearEnvs(ctx context.Context, table, prefix string) error
 	DeadPartitions(ctx context.Context, app int32, partition int) ([]driver.DeadPartition, error)
+	BlackList(ctx context.Context) ([]string, error)
+	SetBlackList(ctx context.Context, nodes []string) error
+	Learners(ctx context.Context) (learners []driver.Learner, silent int, err error)
+}
+
+// keeper is the replica servers' side of disks and hot keys.
+type keeper interface {
+	Disks(ctx context.Context, endpoint, table string) ([]driver.Disk, error)
+	MigrateDisk(ctx context.Context, endpoint string, app int32, partition int, from, to string) error
+	DetectHotkey(ctx context.Context, endpoint string, app int32, partition int, kind, action string) (driver.Hotkey, error)
 }
 
 // rows is the replica servers' side.
@@ -94,6 +105,23 @@ func findApp(ctx context.Context, c admin, table string) (driver.App, bool, erro
 		}
 	}
 	return driver.App{}, false, nil
+}
+
+// mustFind answers a table that is there.
+func mustFind(ctx context.Context, c admin, cluster, table string) (driver.App, error) {
+	app, exists, err := findApp(ctx, c, table)
+	if err == nil && !exists {
+		err = spec.Errorf(spec.NotFound, "%s has no table %s", cluster, shown(table)).WithHint("ls lists the tables, ls -a dropped ones too")
+	}
+	return app, err
+}
+
+// openSettings returns a table's settings besides what openTable does.
+func openSettings(ctx context.Context, env commands.Env, call *spec.Call) (c client, table string, now map[string]string, err error) {
+	if c, table, err = openTable(ctx, env, call, call.String("table")); err == nil {
+		now, err = c.GetTableSettings(ctx, table)
+	}
+	return c, table, now, err
 }
 
 // word is a text of which "" means that there is none.

@@ -23,11 +23,7 @@ func ConfGet(env commands.Env) spec.Command {
 		Examples: []spec.Example{{Line: "confget", Says: "auto_failover and the meta level behind it"}},
 		SeeAlso:  []string{"confset", "get_meta_level"},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
-			c, err := openHealer(ctx, env, call)
-			if err != nil {
-				return nil, err
-			}
-			level, err := c.MetaLevel(ctx)
+			_, level, err := openLevel(ctx, env, call)
 			if err != nil {
 				return nil, err
 			}
@@ -61,11 +57,7 @@ func ConfSet(env commands.Env) spec.Command {
 		},
 		SeeAlso: []string{"confget", "set_meta_level", "holds"},
 		Change: func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
-			c, err := openHealer(ctx, env, call)
-			if err != nil {
-				return nil, err
-			}
-			level, err := c.MetaLevel(ctx)
+			c, level, err := openLevel(ctx, env, call)
 			if err != nil {
 				return nil, err
 			}
@@ -81,7 +73,7 @@ func ConfSet(env commands.Env) spec.Command {
 	}
 }
 
-func healingOff(c healer, call *spec.Call, level string) *spec.Plan {
+func healingOff(c client, call *spec.Call, level string) *spec.Plan {
 	p := &spec.Plan{Title: "switch auto_failover of " + call.Cluster + " off", Name: call.Cluster}
 	if !cures(level) {
 		p.Notes = []string{"the meta level is " + level + ": nothing is cured already"}
@@ -102,7 +94,7 @@ func healingOff(c healer, call *spec.Call, level string) *spec.Plan {
 	return p
 }
 
-func healingOn(c healer, call *spec.Call, level string, held []commands.Held) *spec.Plan {
+func healingOn(c client, call *spec.Call, level string, held []commands.Held) *spec.Plan {
 	p := &spec.Plan{Title: "switch auto_failover of " + call.Cluster + " on", Name: call.Cluster, Ends: []string{autoFailover}}
 	to, class := levelSteady, spec.Risky
 	for _, h := range held {

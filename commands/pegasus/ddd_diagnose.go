@@ -26,7 +26,7 @@ func DDDDiagnose(env commands.Env) spec.Command {
 			{Line: "ddd_diagnose", Says: "every dead partition"},
 			{Line: "ddd_diagnose 2.0", Says: "one partition"},
 		},
-		SeeAlso: []string{"propose", "app", "nodes"},
+		SeeAlso: []string{"propose", "recover", "app", "nodes"},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
 			return dddDiagnose(ctx, env, call)
 		},

@@ -41,11 +41,7 @@ func delAppEnvs(ctx context.Context, env commands.Env, call *spec.Call) (*spec.P
 			return nil, err
 		}
 	}
-	c, table, err := openTable(ctx, env, call, call.String("table"))
-	if err != nil {
-		return nil, err
-	}
-	was, err := c.GetTableSettings(ctx, table)
+	c, table, was, err := openSettings(ctx, env, call)
 	if err != nil {
 		return nil, err
 	}

@@ -50,14 +50,9 @@ func drop(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Plan, e
 	if err != nil {
 		return nil, err
 	}
-	a, exists, err := findApp(ctx, c, table)
+	a, err := mustFind(ctx, c, call.Cluster, table)
 	if err != nil {
 		return nil, err
-	}
-	if !exists {
-		return nil, (&spec.Error{
-			Kind: spec.NotFound, Op: "drop " + table, Err: fmt.Errorf("%s has no such table", call.Cluster),
-		}).WithHint("ls -a lists all of them, dropped ones included")
 	}
 	return &spec.Plan{
 		Title: fmt.Sprintf("drop table %s (id %d) of %s", table, a.ID, call.Cluster),

@@ -34,14 +34,23 @@ func envState(ctx context.Context, c admin, table string, done func(map[string]s
 	return spec.State{Kind: spec.Todo}, nil
 }
 
-// undoEnvs is the line that gives keys the values they had, "" when one of them cannot be written as a plain word.
+// shownSetting is a setting's value as plans and errors show it, text, unless it is a secret.
+func shownSetting(key, text string) string {
+	if spec.SecretName(key) {
+		return spec.Hidden
+	}
+	return text
+}
+
+// undoEnvs is the line that gives keys the values they had, "" when one of them cannot be written as a plain word, or must
+// not be written at all.
 func undoEnvs(table string, keys []string, was map[string]string) string {
 	set, del := "set_app_envs --table "+table, "del_app_envs --table "+table
 	var sets, dels bool
 	for _, key := range keys {
 		value, had := was[key]
 		switch {
-		case !plain(key) || had && !plain(value):
+		case !plain(key) || had && (!plain(value) || spec.SecretName(key)):
 			return ""
 		case had:
 			sets = true

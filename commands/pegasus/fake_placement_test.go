@@ -14,6 +14,19 @@ type fakePlacement struct {
 	onPropose func()
 	heldOn    map[string][]driver.HeldReplica
 	dead      []driver.DeadPartition
+	black     []string
+	learners  []driver.Learner
+}
+
+func (f *fake) BlackList(context.Context) ([]string, error) { return f.place.black, nil }
+
+func (f *fake) SetBlackList(_ context.Context, nodes []string) error {
+	f.place.black = nodes
+	return nil
+}
+
+func (f *fake) Learners(context.Context) ([]driver.Learner, int, error) {
+	return f.place.learners, 0, nil
 }
 
 func (f *fake) DeadPartitions(context.Context, int32, int) ([]driver.DeadPartition, error) {

@@ -31,6 +31,8 @@ type fake struct {
 	scanErr    error
 	several    several
 	place      fakePlacement
+	split      fakeSplit
+	disks      fakeDisks
 	held       []commands.Held
 
 	opened   int
@@ -88,7 +90,7 @@ func (f *fake) Partitions(_ context.Context, table string) (*driver.AppPartition
 	return &driver.AppPartitions{AppID: f.apps[i].ID, Name: table, Partitions: partitions}, err
 }
 
-func (f *fake) Replicas(_ context.Context, table string) iter.Seq2[cluster.Replica, error] {
+func (f *fake) Placement(_ context.Context, table string) iter.Seq2[cluster.Replica, error] {
 	return func(yield func(cluster.Replica, error) bool) {
 		for name, partitions := range f.partitions {
 			for _, p := range partitions {

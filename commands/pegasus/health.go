@@ -13,7 +13,8 @@ import (
 const atOnce = 8
 
 // health counts the partitions of a table by what they can still do. A partition without a primary serves nothing; one
-// that is not full and has fewer than two replicas must not be written to. The two counts lie within unhealthy.
+// that is not full and has fewer than two replicas must not be written to. The two counts lie within unhealthy. The
+// children of a split that are not ready are neither well nor unwell.
 type health struct {
 	full, unhealthy, writeUnhealthy, readUnhealthy int
 }
@@ -29,6 +30,8 @@ func replicasOf(p driver.Partition) int {
 // verdict is the worst that is true of a partition.
 func verdict(p driver.Partition) string {
 	switch {
+	case p.Unborn:
+		return "splitting"
 	case p.Primary == "":
 		return "read_unhealthy"
 	case replicasOf(p) >= p.MaxReplicas:
@@ -41,8 +44,11 @@ func verdict(p driver.Partition) string {
 
 func healthOf(partitions []driver.Partition) health {
 	var h health
+	unborn := 0
 	for _, p := range partitions {
 		switch verdict(p) {
+		case "splitting":
+			unborn++
 		case "fully_healthy":
 			h.full++
 		case "read_unhealthy":
@@ -52,7 +58,7 @@ func healthOf(partitions []driver.Partition) health {
 			h.writeUnhealthy++
 		}
 	}
-	h.unhealthy = len(partitions) - h.full
+	h.unhealthy = len(partitions) - unborn - h.full
 	return h
 }
 

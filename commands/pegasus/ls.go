@@ -3,7 +3,9 @@ package pegasus
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 
 	driver "shardsh/cluster/pegasus"
 	"shardsh/commands"
@@ -21,14 +23,18 @@ func Ls(env commands.Env) spec.Command {
 		Summary: "list the tables, and with -d their health",
 		Long: "Lists the tables that can be used; -a adds those being created or dropped and those that can still be recalled. " +
 			"With -d it asks for the partitions of every table, one call each: a partition is fully healthy when it has all " +
-			"its replicas, write unhealthy when it has fewer than two and should have more, read unhealthy without a primary.",
+			"its replicas, write unhealthy when it has fewer than two and should have more, read unhealthy without a primary. " +
+			"-p keeps the tables whose names match. Clusters after 2.5 also tell whether incr and checked writes are made idempotent.",
 		Flags: []spec.Flag{
 			{Name: "all", Short: "a", Kind: spec.ArgBool, Help: "tables in every state; -s wins over it"},
 			{Name: "detailed", Short: "d", Kind: spec.ArgBool, Help: "count healthy and unhealthy partitions"},
 			{Name: "status", Short: "s", Kind: spec.ArgEnum, Values: appStatuses, Help: "only tables in this state"},
+			{Name: "app-name-pattern", Short: "p", Kind: spec.ArgText, Help: "only tables whose names match this"},
+			{Name: "match-type", Short: "m", Kind: spec.ArgEnum, Default: "anywhere", Values: matchTypes, Help: "which part of a name it must be"},
 		},
 		Examples: []spec.Example{
 			{Line: "ls", Says: "the tables in use"},
+			{Line: "ls -p Table -m prefix", Says: "some of them"},
 			{Line: "ls -d", Says: "and how they are"},
 			{Line: "ls -s dropped", Says: "what can be recalled, and until when"},
 		},
@@ -40,6 +46,10 @@ func Ls(env commands.Env) spec.Command {
 }
 
 func ls(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Table, error) {
+	matches, err := nameMatcher(call)
+	if err != nil {
+		return nil, err
+	}
 	c, err := open(ctx, env, call)
 	if err != nil {
 		return nil, err
@@ -56,7 +66,9 @@ func ls(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Table, er
 	if err != nil {
 		return nil, err
 	}
-	general := appsTable(apps)
+	told := slices.ContainsFunc(apps, func(a driver.App) bool { return a.AtomicIdempotent != nil })
+	apps = slices.DeleteFunc(apps, func(a driver.App) bool { return !matches(a.Name) })
+	general := appsTable(apps, told)
 	if !call.Bool("detailed") {
 		general.Notes = func() []string { return []string{fmt.Sprintf("%d tables", len(apps))} }
 		return general, nil
@@ -71,15 +83,49 @@ func ls(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Table, er
 	return general, nil
 }
 
-func appsTable(apps []driver.App) *spec.Table {
+// matchTypes are the words of the store's own shell.
+var matchTypes = []string{"all", "exact", "anywhere", "prefix", "postfix", "regex"}
+
+// nameMatcher is what -p and -m ask of the names of tables.
+func nameMatcher(call *spec.Call) (func(name string) bool, error) {
+	pattern := call.String("app-name-pattern")
+	switch how := call.String("match-type"); {
+	case !call.Has("app-name-pattern") && call.Has("match-type") && how != "all":
+		return nil, spec.Errorf(spec.Usage, "-m %s needs a pattern", how).WithHint("ls -p PATTERN -m %s", how)
+	case !call.Has("app-name-pattern") || how == "all":
+		return func(string) bool { return true }, nil
+	case how == "anywhere":
+		return func(name string) bool { return strings.Contains(name, pattern) }, nil
+	case how == "prefix":
+		return func(name string) bool { return strings.HasPrefix(name, pattern) }, nil
+	case how == "postfix":
+		return func(name string) bool { return strings.HasSuffix(name, pattern) }, nil
+	case how == "regex":
+		re, err := regexp.Compile(pattern)
+		if err != nil {
+			return nil, spec.Errorf(spec.Usage, "%s is no regular expression: %w", quote(pattern), err)
+		}
+		return re.MatchString, nil
+	}
+	return func(name string) bool { return name == pattern }, nil
+}
+
+// appsTable is the table of tables; told says that the cluster tells which of them are atomic_idempotent.
+func appsTable(apps []driver.App, told bool) *spec.Table {
 	rows := make([]spec.Row, len(apps))
 	for i, a := range apps {
 		rows[i] = spec.Row{
 			a.ID, a.Status, a.Name, a.Type, a.Partitions, a.Replicas, a.Stateful,
 			a.Created, a.Dropped, a.Expires, len(a.Envs),
 		}
+		if told {
+			rows[i] = append(rows[i], nil)
+			if a.AtomicIdempotent != nil {
+				rows[i][len(rows[i])-1] = *a.AtomicIdempotent
+			}
+		}
 	}
-	return &spec.Table{
+	table := &spec.Table{
 		Columns: []spec.Column{
 			{Name: "app_id", Kind: spec.Int},
 			{Name: "status"},
@@ -95,6 +141,10 @@ func appsTable(apps []driver.App) *spec.Table {
 		},
 		Rows: spec.RowsOf(rows...),
 	}
+	if told {
+		table.Columns = append(table.Columns, spec.Column{Name: "atomic_idempotent", Kind: spec.Bool})
+	}
+	return table
 }
 
 // healthTables answers the sections healthy_info and summary.

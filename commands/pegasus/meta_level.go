@@ -18,6 +18,14 @@ var levelMeans = map[string]string{
 	"lively":  "replicas are cured, and moved until nodes are evenly loaded",
 }
 
+// openLevel returns the call's cluster and its meta level.
+func openLevel(ctx context.Context, env commands.Env, call *spec.Call) (c client, level string, err error) {
+	if c, err = open(ctx, env, call); err == nil {
+		level, err = c.MetaLevel(ctx)
+	}
+	return c, level, err
+}
+
 // GetMetaLevel shows the meta level.
 func GetMetaLevel(env commands.Env) spec.Command {
 	return spec.Command{
@@ -29,11 +37,7 @@ func GetMetaLevel(env commands.Env) spec.Command {
 		Examples: []spec.Example{{Line: "get_meta_level", Says: "the level and what it means"}},
 		SeeAlso:  []string{"set_meta_level", "cluster_info"},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
-			c, err := open(ctx, env, call)
-			if err != nil {
-				return nil, err
-			}
-			level, err := c.MetaLevel(ctx)
+			_, level, err := openLevel(ctx, env, call)
 			if err != nil {
 				return nil, err
 			}
@@ -65,11 +69,7 @@ func SetMetaLevel(env commands.Env) spec.Command {
 
 func setMetaLevel(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Plan, error) {
 	level := call.Arg(0)
-	c, err := open(ctx, env, call)
-	if err != nil {
-		return nil, err
-	}
-	was, err := c.MetaLevel(ctx)
+	c, was, err := openLevel(ctx, env, call)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package pegasus
 
 import (
 	"context"
-	"fmt"
 	"path"
 	"strings"
 
@@ -19,10 +18,12 @@ func Metrics(env commands.Env) spec.Command {
 		Name:    "metrics",
 		Systems: systems,
 		Topic:   "cluster",
-		Summary: "list the perf counters of servers",
-		Long: "Reads the perf counters, whose names contain the pattern; with * or ? in it, the whole name must match. -a keeps those " +
-			"of one table's replicas. Reading a volatile counter begins it anew. With -i they are read twice, and the values are those " +
-			"of the time in between. Servers after 2.5 have no perf counters.",
+		Summary: "list what servers count: perf counters or metrics",
+		Long: "Reads what servers count whose names contain the pattern; with * or ? in it, the whole name must match. -a keeps what " +
+			"is counted of one table's replicas. Up to 2.5 these are perf counters: reading a volatile one begins it anew, and with -i " +
+			"they are read twice, so that the values are those of the time in between. After it they come from /metrics and have other " +
+			"names: replica*get_requests@2.0, where 2.0 is a replica, server*resident_mem_usage_mb. Those of type Counter only grow; " +
+			"with -i what was added in between is shown.",
 		Args: []spec.Arg{{Name: "pattern", Optional: true, Help: "a part of the names, or a pattern: *get_qps*"}},
 		Flags: []spec.Flag{
 			{
@@ -53,38 +54,41 @@ func listMetrics(ctx context.Context, env commands.Env, call *spec.Call) (*spec.
 	if err != nil {
 		return nil, err
 	}
-	suffix, role := "", call.String("type")
+	filter, role := driver.CounterFilter{Contains: longestPart(pattern)}, call.String("type")
 	if table := call.String("app-name"); table != "" {
 		apps, _, err := statApps(ctx, c, table)
 		if err != nil {
 			return nil, err
 		}
-		suffix, role = fmt.Sprintf("@%d.", apps[0].ID), driver.RoleReplica
+		filter.App, role = apps[0].ID, driver.RoleReplica
 	}
 	servers, err := serversOf(ctx, c, role)
 	if err != nil {
 		return nil, err
 	}
-	part := longestPart(pattern)
-	if part == "" {
-		part = suffix
-	}
+	var before []*driver.CounterList
 	if wait := call.Duration("sample-interval"); wait > 0 {
-		if _, err := counterLists(ctx, c, servers, part); err != nil {
+		if before, err = counterLists(ctx, c, servers, filter); err != nil {
 			return nil, err
 		}
 		if err := pause(ctx, wait); err != nil {
 			return nil, err
 		}
 	}
-	lists, err := counterLists(ctx, c, servers, part)
+	lists, err := counterLists(ctx, c, servers, filter)
 	if err != nil {
 		return nil, err
 	}
 	var rows []spec.Row
 	for i, list := range lists {
-		for _, counter := range list {
-			if matched, _ := path.Match(pattern, counter.Name); glob && !matched || !strings.Contains(counter.Name, suffix) {
+		if list == nil {
+			continue
+		}
+		if before != nil {
+			addedSince(list, before[i])
+		}
+		for _, counter := range list.Counters {
+			if matched, _ := path.Match(pattern, counter.Name); glob && !matched {
 				continue
 			}
 			rows = append(rows, spec.Row{servers[i].Endpoint, servers[i].Role, counter.Name, counter.Type, counter.Value})
@@ -92,6 +96,23 @@ func listMetrics(ctx context.Context, env commands.Env, call *spec.Call) (*spec.
 	}
 	columns := append(spec.Columns("address", "role", "name", "type"), spec.Column{Name: "value", Kind: spec.Float})
 	return &spec.Table{Columns: columns, Rows: spec.RowsOf(rows...)}, nil
+}
+
+// addedSince puts in place of totals what was added since an earlier list; what was not there then keeps what it has.
+func addedSince(list, before *driver.CounterList) {
+	if before == nil || !list.Totals || !before.Totals {
+		return
+	}
+	was := map[string]float64{}
+	for _, c := range before.Counters {
+		was[c.Name] = c.Value
+	}
+	for i := range list.Counters {
+		c := &list.Counters[i]
+		if earlier := was[c.Name]; c.Type == "Counter" && c.Value >= earlier {
+			c.Value -= earlier
+		}
+	}
 }
 
 // longestPart is the longest run of a pattern without * and ?, which the servers look for.
@@ -105,8 +126,9 @@ func longestPart(pattern string) string {
 	return longest
 }
 
-func counterLists(ctx context.Context, c counting, servers []driver.Server, part string) ([][]driver.Counter, error) {
-	lists := make([][]driver.Counter, len(servers))
+// counterLists asks the live servers; nil for a dead one.
+func counterLists(ctx context.Context, c counting, servers []driver.Server, f driver.CounterFilter) ([]*driver.CounterList, error) {
+	lists := make([]*driver.CounterList, len(servers))
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
 	for i, s := range servers {
@@ -114,7 +136,7 @@ func counterLists(ctx context.Context, c counting, servers []driver.Server, part
 			continue
 		}
 		group.Go(func() (err error) {
-			lists[i], err = c.CountersNamed(inner, s.Endpoint, part)
+			lists[i], err = c.ListCounters(inner, s.Endpoint, f)
 			return err
 		})
 	}

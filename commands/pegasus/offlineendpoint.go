@@ -22,7 +22,7 @@ func OfflineEndpoint(env commands.Env) spec.Command {
 			"secondaries leave the configuration; each step is checked before the next. Then its process can be stopped. " +
 			"For a dead node: waits until the meta server has taken it out of every partition. The meta level is held at steady " +
 			"meanwhile. A partition whose last live replica is on the node blocks it.",
-		Args: []spec.Arg{{Name: "endpoint", Kind: spec.ArgEndpoint, Help: "host:port of the replica server, or the end of it from a dot on"}},
+		Args: []spec.Arg{{Name: "endpoint", Kind: spec.ArgEndpoint, Help: "host:port of the replica server, or the end of it: .32"}},
 		Examples: []spec.Example{
 			{Line: "offlineendpoint .32:34801 --plan", Says: "what would move where"},
 			{Line: "offlineendpoint .32:34801 --yes", Says: "move it; its process can be stopped afterwards"},
@@ -35,77 +35,60 @@ func OfflineEndpoint(env commands.Env) spec.Command {
 }
 
 func offline(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Plan, error) {
-	c, err := openHealer(ctx, env, call)
+	f, err := newFailover(ctx, env, call)
 	if err != nil {
 		return nil, err
 	}
-	node, alive, err := findNode(ctx, c, call.Arg(0))
+	if !f.nodes[f.node] {
+		return f.offlineDead(call), nil
+	}
+	black, err := f.c.BlackList(ctx)
 	if err != nil {
 		return nil, err
 	}
-	level, err := c.MetaLevel(ctx)
-	if err != nil {
-		return nil, err
-	}
-	all, err := everyPartition(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	if !alive[node] {
-		return offlineDead(c, call, node, level, all), nil
-	}
-	black, err := c.BlackList(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return offlineLive(c, call, node, level, all, alive, slices.Contains(black, node)), nil
+	return f.offlineLive(call, slices.Contains(black, f.node)), nil
 }
 
 // offlineLive plans the drain of a node that still serves.
-func offlineLive(
-	c healer, call *spec.Call, node, level string, all []*driver.AppPartitions, alive map[string]bool, black bool,
-) *spec.Plan {
-	p := &spec.Plan{Title: fmt.Sprintf("take %s of %s out of service", node, call.Cluster), Name: call.Arg(0)}
+func (f *failover) offlineLive(call *spec.Call, black bool) *spec.Plan {
+	p := &spec.Plan{Title: fmt.Sprintf("take %s of %s out of service", f.node, call.Cluster), Name: call.Arg(0)}
 	var move, remove []spec.Step
-	load := primaryLoad(all)
-	for _, a := range all {
-		for _, part := range a.Partitions {
-			if !holdsReplica(part, node) {
-				continue
-			}
-			at := partitionAt{a.Name, a.AppID, part.Index}
-			others := liveOthers(part, node, alive)
-			if len(others) == 0 {
-				// Forced or not, nothing can be moved: it is gone when the process stops.
-				p.Blockers = append(p.Blockers, spec.Blocker{Object: at.String(), Why: "its last live replica is on " + node})
-				continue
-			}
-			if part.Primary == node {
-				to := leastLoaded(others, load)
-				load[to]++
-				move = append(move, movePrimaryStep(c, at, node, to))
-			}
-			if len(others) == 1 && part.MaxReplicas > 2 {
-				p.Notes = append(p.Notes, at.String()+" will have one live replica and take no writes until another one has learned")
-			}
-			remove = append(remove, removeStep(c, at, node))
+	load := primaryLoad(f.all)
+	for at := range f.places() {
+		if !holdsReplica(at.was, f.node) {
+			continue
 		}
+		others := liveOthers(at.was, f.node, f.nodes)
+		if len(others) == 0 {
+			// Forced or not, nothing can be moved: it is gone when the process stops.
+			p.Blockers = append(p.Blockers, spec.Blocker{Object: at.String(), Why: "its last live replica is on " + f.node})
+			continue
+		}
+		if at.was.Primary == f.node {
+			to := leastLoaded(others, load)
+			load[to]++
+			move = append(move, at.movePrimaryStep(f.node, to))
+		}
+		if len(others) == 1 && at.was.MaxReplicas > 2 {
+			p.Notes = append(p.Notes, at.String()+" will have one live replica and take no writes until another one has learned")
+		}
+		remove = append(remove, at.removeStep(f.node))
 	}
 	if !black {
-		p.Steps = append(p.Steps, blackListStep(c, node, true))
+		p.Steps = append(p.Steps, blackListStep(f.c, f.node, true))
 	}
 	p.Steps = slices.Concat(p.Steps, move, remove)
-	if level != levelSteady && len(move)+len(remove) > 0 {
-		p.Holds = append(p.Holds, holdLevel(c, "meta level", levelSteady, false))
-		p.Notes = append(p.Notes, fmt.Sprintf("the meta level is %s; it is held at steady meanwhile, which lets the cluster heal", level))
+	if f.level != levelSteady && len(move)+len(remove) > 0 {
+		p.Holds = append(p.Holds, holdLevel(f.c, "meta level", levelSteady, false))
+		p.Notes = append(p.Notes, fmt.Sprintf("the meta level is %s; it is held at steady meanwhile, which lets the cluster heal", f.level))
 	}
 	if len(p.Steps) > 0 {
-		p.Notes = append(p.Notes, "afterwards "+node+" holds nothing and can be stopped; recoverendpoint "+node+" takes it back")
+		p.Notes = append(p.Notes, "afterwards "+f.node+" holds nothing and can be stopped; recoverendpoint "+f.node+" takes it back")
 	}
 	return p
 }
 
-func liveOthers(part driver.Partition, node string, alive map[string]bool) []string {
+func liveOthers(part driver.Partition, node string, alive nodeSet) []string {
 	var others []string
 	for _, e := range append([]string{part.Primary}, part.Secondaries...) {
 		if e != "" && e != node && alive[e] {
@@ -130,58 +113,59 @@ func leastLoaded(nodes []string, load map[string]int) string {
 	return slices.MinFunc(nodes, func(a, b string) int { return load[a] - load[b] })
 }
 
-func movePrimaryStep(c healer, at partitionAt, from, to string) spec.Step {
-	moved := func(p driver.Partition) bool { return p.Primary != from && p.Primary != "" }
+func (p *place) movePrimaryStep(from, to string) spec.Step {
+	moved := func(q driver.Partition) bool { return q.Primary != from && q.Primary != "" }
 	return spec.Step{
-		Text: fmt.Sprintf("move the primary of %s to %s", at, to), Objects: []string{at.String()}, Class: spec.Risky,
-		Undo: fmt.Sprintf("changeleader %s %d %s", at.table, at.index, from),
+		Text: fmt.Sprintf("move the primary of %s to %s", p, to), Objects: []string{p.String()}, Class: spec.Risky,
+		Undo: fmt.Sprintf("changeleader %s %d %s", p.table, p.index, from),
 		Check: func(ctx context.Context) (spec.State, error) {
-			p, err := at.look(ctx, c)
-			if err == nil && moved(p) {
-				return spec.State{Kind: spec.Done, Why: "its primary is " + p.Primary}, nil
+			q, err := p.now(ctx)
+			if err == nil && moved(q) {
+				return spec.State{Kind: spec.Done, Why: "its primary is " + q.Primary}, nil
 			}
 			return spec.State{}, err
 		},
 		Apply: func(ctx context.Context, report spec.Report) error {
-			b := driver.Balance{AppID: at.appID, Partition: at.index, Kind: driver.MovePrimary, From: from, To: to}
-			if err := c.Balance(ctx, b); err != nil {
+			b := driver.Balance{AppID: p.appID, Partition: p.index, Kind: driver.MovePrimary, From: from, To: to}
+			if err := p.c.Balance(ctx, b); err != nil {
 				return err
 			}
-			return at.await(ctx, c, report, moved)
+			return p.await(ctx, report, moved)
 		},
 	}
 }
 
-// removeStep takes a node's replica out of a partition's configuration.
-func removeStep(c healer, at partitionAt, node string) spec.Step {
-	gone := func(p driver.Partition) bool { return !holdsReplica(p, node) }
+// removeStep takes a node's replica out of the configuration.
+func (p *place) removeStep(node string) spec.Step {
+	gone := func(q driver.Partition) bool { return !holdsReplica(q, node) }
 	return spec.Step{
-		Text: "take the replica of " + at.String() + " off " + node, Objects: []string{at.String()}, Class: spec.Risky,
+		Text: fmt.Sprintf("take the replica of %s off %s", p, node), Objects: []string{p.String()}, Class: spec.Risky,
+		Undo: "recoverendpoint " + node, // which brings back all of them
 		Check: func(ctx context.Context) (spec.State, error) {
-			p, err := at.look(ctx, c)
-			if err == nil && gone(p) {
+			q, err := p.now(ctx)
+			if err == nil && gone(q) {
 				return spec.State{Kind: spec.Done, Why: "it is not there"}, nil
 			}
 			return spec.State{}, err
 		},
 		Apply: func(ctx context.Context, report spec.Report) error {
-			now, err := at.look(ctx, c)
+			q, err := p.now(ctx)
 			if err != nil {
 				return err
 			}
 			proposal := driver.Proposal{
-				AppID: at.appID, Partition: at.index, Target: now.Primary, Node: node, Type: "DOWNGRADE_TO_INACTIVE",
+				AppID: p.appID, Partition: p.index, Target: q.Primary, Node: node, Type: "DOWNGRADE_TO_INACTIVE",
 			}
-			if err := c.Propose(ctx, proposal); err != nil {
+			if err := p.c.Propose(ctx, proposal); err != nil {
 				return err
 			}
-			return at.await(ctx, c, report, gone)
+			return p.await(ctx, report, gone)
 		},
 	}
 }
 
 // blackListStep keeps the meta server from placing replicas on a node, or lets it again.
-func blackListStep(c healer, node string, out bool) spec.Step {
+func blackListStep(c client, node string, out bool) spec.Step {
 	st := spec.Step{
 		Text: "place no more replicas on " + node, Objects: []string{node}, Class: spec.Risky, Undo: "recoverendpoint " + node,
 		Check: func(ctx context.Context) (spec.State, error) {
@@ -211,56 +195,47 @@ func blackListStep(c healer, node string, out bool) spec.Step {
 }
 
 // offlineDead plans the wait for the meta server to get by without a node that is down.
-func offlineDead(c healer, call *spec.Call, node, level string, all []*driver.AppPartitions) *spec.Plan {
-	p := &spec.Plan{Title: fmt.Sprintf("take the dead %s of %s out of service", node, call.Cluster), Name: call.Arg(0)}
-	var still []string
-	for _, a := range all {
-		for _, part := range a.Partitions {
-			if holdsReplica(part, node) {
-				still = append(still, partitionAt{a.Name, a.AppID, part.Index}.String())
-			}
-		}
+func (f *failover) offlineDead(call *spec.Call) *spec.Plan {
+	p := &spec.Plan{Title: fmt.Sprintf("take the dead %s of %s out of service", f.node, call.Cluster), Name: call.Arg(0)}
+	still := 0
+	for at := range f.places() {
+		still += one(holdsReplica(at.was, f.node))
 	}
-	if len(still) == 0 {
-		p.Notes = []string{"no partition counts on " + node}
+	if still == 0 {
+		p.Notes = []string{"no partition counts on " + f.node}
 		return p
 	}
-	if !cures(level) {
-		p.Holds = append(p.Holds, holdLevel(c, "meta level", levelSteady, false))
-		p.Notes = append(p.Notes, fmt.Sprintf("the meta level is %s, at which nothing is cured; it is held at steady meanwhile", level))
-	}
+	f.healMeanwhile(p)
 	if call.Wait >= 0 {
-		st := awaitWithout(c, node, call.Wait).step()
+		st := f.awaitWithout(still, call.Wait).step()
 		st.Class = spec.Risky
 		p.Steps = append(p.Steps, st)
 	}
 	return p
 }
 
-// awaitWithout waits until a node is in no configuration, and then names the partitions that have no primary.
-func awaitWithout(c healer, node string, limit time.Duration) waiting {
+// awaitWithout waits until the node is in no configuration, of total partitions, and then names those that have no
+// primary.
+func (f *failover) awaitWithout(total int, limit time.Duration) waiting {
+	left := total
 	return waiting{
-		text: "wait until no partition counts on " + node, objects: []string{node}, limit: limit,
+		text: "wait until no partition counts on " + f.node, objects: []string{f.node}, limit: limit,
 		hint: "the same line again goes on waiting; showopstatus shows what the cluster does",
 		look: func(ctx context.Context) (bool, string, error) {
-			_, alive, err := findNode(ctx, c, node)
+			now, err := f.again(ctx)
 			if err != nil {
 				return false, "", err
 			}
-			all, err := everyPartition(ctx, c)
-			if err != nil {
-				return false, "", err
-			}
-			left, orphans := 0, []string(nil)
-			for _, a := range all {
-				for _, part := range a.Partitions {
-					heir := len(liveOthers(part, node, alive)) > 0 || slices.ContainsFunc(part.LastDrops, func(e string) bool { return alive[e] })
-					switch {
-					case holdsReplica(part, node), part.Primary == "" && heir: // the meta server is about to choose
-						left++
-					case part.Primary == "":
-						orphans = append(orphans, partitionAt{a.Name, a.AppID, part.Index}.String())
-					}
+			var orphans []string
+			left = 0
+			for at := range now.places() {
+				alive := func(e string) bool { return now.nodes[e] }
+				heir := len(liveOthers(at.was, f.node, now.nodes)) > 0 || slices.ContainsFunc(at.was.LastDrops, alive)
+				switch {
+				case holdsReplica(at.was, f.node), at.was.Primary == "" && heir: // the meta server is about to choose
+					left++
+				case at.was.Primary == "":
+					orphans = append(orphans, at.String())
 				}
 			}
 			switch {
@@ -272,6 +247,7 @@ func awaitWithout(c healer, node string, limit time.Duration) waiting {
 			}
 			return true, "every partition has a primary", nil
 		},
+		progress: func() (int, int, string) { return max(total-left, 0), total, "partitions" },
 	}
 }
 

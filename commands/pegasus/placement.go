@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"shardsh/cluster"
 	driver "shardsh/cluster/pegasus"
 	"shardsh/commands"
 	"shardsh/commands/spec"
@@ -18,20 +20,21 @@ import (
 
 // place is one partition of a table and the nodes there are.
 type place struct {
-	c         client
-	app       driver.App
-	partition int
-	was       driver.Partition
-	alive     map[string]bool // every node of the cluster
+	c     client
+	table string
+	appID int32
+	index int
+	was   driver.Partition
+	nodes nodeSet
 }
 
 // gpid is how the store writes a partition: 2.5.
-func (p *place) gpid() string { return fmt.Sprintf("%d.%d", p.app.ID, p.partition) }
+func (p *place) gpid() string { return fmt.Sprintf("%d.%d", p.appID, p.index) }
 
-// object names it for people.
-func (p *place) object() string { return fmt.Sprintf("%s/%d", p.app.Name, p.partition) }
+// String names it for people: TableA/5.
+func (p *place) String() string { return fmt.Sprintf("%s/%d", p.table, p.index) }
 
-// parseGPID reads app.partition.
+// parseGPID reads app.index.
 func parseGPID(text string) (app int32, partition int, err error) {
 	a, b, ok := strings.Cut(text, ".")
 	id, err1 := strconv.ParseInt(a, 10, 32)
@@ -43,7 +46,7 @@ func parseGPID(text string) (app int32, partition int, err error) {
 	return int32(id), int(index), nil
 }
 
-// placeOfGPID finds a partition by app.partition.
+// placeOfGPID finds a partition by app.index.
 func placeOfGPID(ctx context.Context, env commands.Env, call *spec.Call, text string) (*place, error) {
 	id, partition, err := parseGPID(text)
 	if err != nil {
@@ -74,24 +77,18 @@ func placeOf(ctx context.Context, env commands.Env, call *spec.Call, table, part
 	if err != nil {
 		return nil, err
 	}
-	a, exists, err := findApp(ctx, c, table)
+	a, err := mustFind(ctx, c, call.Cluster, table)
 	if err != nil {
 		return nil, err
-	}
-	if !exists {
-		return nil, spec.Errorf(spec.NotFound, "%s has no table %s", call.Cluster, table).WithHint("ls lists the tables")
 	}
 	return newPlace(ctx, c, a, index)
 }
 
-func newPlace(ctx context.Context, c client, a driver.App, partition int) (*place, error) {
-	p := &place{c: c, app: a, partition: partition, alive: map[string]bool{}}
-	nodes, err := c.Nodes(ctx)
-	if err != nil {
+func newPlace(ctx context.Context, c client, a driver.App, index int) (*place, error) {
+	p := &place{c: c, table: a.Name, appID: a.ID, index: index}
+	var err error
+	if p.nodes, err = nodeSetOf(ctx, c); err != nil {
 		return nil, err
-	}
-	for _, n := range nodes {
-		p.alive[n.Endpoint] = n.Alive
 	}
 	p.was, err = p.now(ctx)
 	return p, err
@@ -99,45 +96,60 @@ func newPlace(ctx context.Context, c client, a driver.App, partition int) (*plac
 
 // now reads the partition.
 func (p *place) now(ctx context.Context) (driver.Partition, error) {
-	a, err := p.c.Partitions(ctx, p.app.Name)
+	a, err := p.c.Partitions(ctx, p.table)
 	if err != nil {
 		return driver.Partition{}, err
 	}
-	i := slices.IndexFunc(a.Partitions, func(q driver.Partition) bool { return q.Index == p.partition })
-	if i < 0 || a.AppID != p.app.ID {
-		return driver.Partition{}, spec.Errorf(spec.NotFound, "%s has no partition %d", p.app.Name, p.partition).
+	i := slices.IndexFunc(a.Partitions, func(q driver.Partition) bool { return q.Index == p.index })
+	if i < 0 || a.AppID != p.appID {
+		return driver.Partition{}, spec.Errorf(spec.NotFound, "%s has no partition %d", p.table, p.index).
 			WithHint("it has %d, counted from 0", len(a.Partitions))
 	}
 	return a.Partitions[i], nil
 }
 
-// node finds a live node of the cluster: by its endpoint or, for short, by an end of its host or endpoint that begins with
-// a dot or a colon and that no other node has (".31").
-func (p *place) node(text string) (string, error) {
-	found := text
-	if _, known := p.alive[text]; !known && (strings.HasPrefix(text, ".") || strings.HasPrefix(text, ":")) {
-		var ends []string
-		for endpoint := range p.alive {
-			host, _, _ := strings.Cut(endpoint, ":")
-			if strings.HasSuffix(endpoint, text) || strings.HasSuffix(host, text) {
-				ends = append(ends, endpoint)
-			}
-		}
-		if len(ends) > 1 {
-			return "", spec.Errorf(spec.Usage, "%d nodes end in %s", len(ends), quote(text)).WithHint("write host:port")
-		}
-		if len(ends) == 1 {
-			found = ends[0]
-		}
+// stepPatience bounds the wait for one proposal: the meta server looks at each every few seconds, and forgets those it
+// cannot carry out.
+const stepPatience = 2 * time.Minute
+
+// await waits until the partition is as it should be.
+func (p *place) await(ctx context.Context, report spec.Report, done func(driver.Partition) bool) error {
+	return waiting{
+		text: "wait for " + p.String(), limit: stepPatience, hint: "showtable " + p.table + " shows where its replicas are",
+		look: func(ctx context.Context) (bool, string, error) {
+			now, err := p.now(ctx)
+			return err == nil && done(now), fmt.Sprintf("primary %s, secondaries %v", cmp.Or(now.Primary, "none"), now.Secondaries), err
+		},
+	}.apply(ctx, report)
+}
+
+// nodeSet is every replica server of a cluster, and whether it is alive.
+type nodeSet map[string]bool
+
+func nodeSetOf(ctx context.Context, c admin) (nodeSet, error) {
+	list, err := c.Nodes(ctx)
+	if err != nil {
+		return nil, err
 	}
-	alive, known := p.alive[found]
-	switch {
-	case !known:
-		return "", spec.Errorf(spec.NotFound, "%s is no node of this cluster", quote(text)).WithHint("nodes lists them")
-	case !alive:
-		return "", spec.Errorf(spec.Refused, "%s is not alive", found).WithHint("nodes -s alive lists those that are")
+	set := nodeSet{}
+	for _, n := range list {
+		set[n.Endpoint] = n.Alive
 	}
-	return found, nil
+	return set, nil
+}
+
+// find finds a node as cluster.FindEndpoint does.
+func (s nodeSet) find(text string) (string, error) {
+	return cluster.FindEndpoint(text, slices.Sorted(maps.Keys(s)))
+}
+
+// findAlive finds a node that is up.
+func (s nodeSet) findAlive(text string) (string, error) {
+	found, err := s.find(text)
+	if err == nil && !s[found] {
+		err = spec.Errorf(spec.Refused, "%s is not alive", found).WithHint("nodes -s alive lists those that are")
+	}
+	return found, err
 }
 
 // carries blocks a change that nobody would carry out: below steady the meta server leaves proposals lying.
@@ -162,11 +174,7 @@ func members(q driver.Partition) []string {
 
 // stand says in a few words how a partition is.
 func stand(q driver.Partition) string {
-	primary := q.Primary
-	if primary == "" {
-		primary = "none"
-	}
-	return fmt.Sprintf("ballot %d, primary %s, secondaries [%s]", q.Ballot, primary, strings.Join(q.Secondaries, ","))
+	return fmt.Sprintf("ballot %d, primary %s, secondaries [%s]", q.Ballot, cmp.Or(q.Primary, "none"), strings.Join(q.Secondaries, ","))
 }
 
 // movePatience is how long a change that copies nothing may take before it is taken to be lost: the meta server looks at
@@ -182,11 +190,11 @@ type move struct {
 
 // newMove chooses the kind of balancing that takes a replica from one node to another.
 func (p *place) newMove(from, to string) (*move, error) {
-	from, err := p.node(from)
+	from, err := p.nodes.findAlive(from)
 	if err != nil {
 		return nil, err
 	}
-	if to, err = p.node(to); err != nil {
+	if to, err = p.nodes.findAlive(to); err != nil {
 		return nil, err
 	}
 	m := &move{place: p, from: from, to: to}
@@ -201,7 +209,7 @@ func (p *place) newMove(from, to string) (*move, error) {
 	case slices.Contains(p.was.Secondaries, from):
 		m.kind = driver.CopySecondary
 	default:
-		return nil, spec.Errorf(spec.NotFound, "%s has no replica on %s", p.object(), from).WithHint("%s", stand(p.was))
+		return nil, spec.Errorf(spec.NotFound, "%s has no replica on %s", p.String(), from).WithHint("%s", stand(p.was))
 	}
 	return m, nil
 }
@@ -248,19 +256,19 @@ func (m *move) plan(call *spec.Call, title, undo string) *spec.Plan {
 		driver.CopySecondary:  "copy %[3]s to %[2]s and drop the secondary on %[1]s",
 	}[m.kind]
 	plan.Steps = []spec.Step{{
-		Text:    fmt.Sprintf(what, m.from, m.to, m.object()),
-		Objects: []string{m.object()},
+		Text:    fmt.Sprintf(what, m.from, m.to, m.String()),
+		Objects: []string{m.String()},
 		Class:   spec.Alter,
 		Check:   m.check,
 		Apply: func(ctx context.Context, _ spec.Report) error {
-			return m.c.Balance(ctx, driver.Balance{AppID: m.app.ID, Partition: m.partition, Kind: m.kind, From: m.from, To: m.to})
+			return m.c.Balance(ctx, driver.Balance{AppID: m.appID, Partition: m.index, Kind: m.kind, From: m.from, To: m.to})
 		},
 		Undo: undo,
 	}}
 	if call.Wait >= 0 {
 		plan.Steps = append(plan.Steps, waiting{
-			text: "wait until it has happened", objects: []string{m.object()}, limit: m.patience(call), look: m.look,
-			hint: fmt.Sprintf("app %s -d shows the partition; the meta server may have forgotten the proposal, so the same line again is safe", m.app.Name),
+			text: "wait until it has happened", objects: []string{m.String()}, limit: m.patience(call), look: m.look,
+			hint: fmt.Sprintf("app %s -d shows the partition; the meta server may have forgotten the proposal, so the same line again is safe", m.table),
 		}.step())
 	}
 	return plan
@@ -289,7 +297,7 @@ func (m *move) look(ctx context.Context) (bool, string, error) {
 			return false, "", err
 		}
 		for _, r := range held {
-			if r.AppID == m.app.ID && r.Partition == m.partition && r.Status == "POTENTIAL_SECONDARY" {
+			if r.AppID == m.appID && r.Partition == m.index && r.Status == "POTENTIAL_SECONDARY" {
 				text += fmt.Sprintf("; %s is learning, at decree %d", m.to, r.Committed)
 			}
 		}
@@ -299,7 +307,7 @@ func (m *move) look(ctx context.Context) (bool, string, error) {
 
 // lightest chooses the live secondary that leads the fewest partitions of the table.
 func (p *place) lightest(ctx context.Context) (string, error) {
-	a, err := p.c.Partitions(ctx, p.app.Name)
+	a, err := p.c.Partitions(ctx, p.table)
 	if err != nil {
 		return "", err
 	}
@@ -307,9 +315,9 @@ func (p *place) lightest(ctx context.Context) (string, error) {
 	for _, q := range a.Partitions {
 		leads[q.Primary]++
 	}
-	able := slices.DeleteFunc(slices.Clone(p.was.Secondaries), func(e string) bool { return !p.alive[e] })
+	able := slices.DeleteFunc(slices.Clone(p.was.Secondaries), func(e string) bool { return !p.nodes[e] })
 	if len(able) == 0 {
-		return "", spec.Errorf(spec.Refused, "%s has no live secondary to lead it", p.object()).WithHint("%s", stand(p.was))
+		return "", spec.Errorf(spec.Refused, "%s has no live secondary to lead it", p.String()).WithHint("%s", stand(p.was))
 	}
 	return slices.MinFunc(able, func(a, b string) int { return cmp.Or(leads[a]-leads[b], strings.Compare(a, b)) }), nil
 }

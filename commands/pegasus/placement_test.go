@@ -28,7 +28,7 @@ func TestMovesChosen(t *testing.T) {
 		"no replica":             {"changeleader", nil, []string{"demo", "1", "a:1"}, "migrate demo 1 b:1 a:1", ""},
 		"no primary":             {"changeleader", nil, []string{"demo", "3"}, "has no primary", ""},
 		"a dead node":            {"changeleader", nil, []string{"demo", "0", "d:1"}, "not alive", ""},
-		"an unknown node":        {"changeleader", nil, []string{"demo", "0", "x:1"}, "no node", ""},
+		"an unknown node":        {"changeleader", nil, []string{"demo", "0", "x:1"}, "no node is called", ""},
 		"a primary migrates":     {"migrate", nil, []string{"demo", "1", "b:1", "a:1"}, "replace_pri 2.1 b:1 a:1", "migrate demo 1 a:1 b:1"},
 		"a secondary migrates":   {"migrate", nil, []string{"demo", "1", "c:1", "a:1"}, "copy_sec 2.1 c:1 a:1", "migrate demo 1 a:1 c:1"},
 		"it is there":            {"migrate", nil, []string{"demo", "0", "a:1", "b:1"}, "changeleader demo 0 b:1", ""},
@@ -190,18 +190,21 @@ func TestProposeClasses(t *testing.T) {
 }
 
 func TestNodesByTheirEnds(t *testing.T) {
-	p := &place{alive: map[string]bool{"10.0.0.31:34801": true, "10.0.0.32:34801": true, "10.0.1.32:34801": true, "h:1": false}}
+	set := nodeSet{"10.0.0.31:34801": true, "10.0.0.32:34801": true, "10.0.1.32:34801": true, "h:1": false}
 	for text, want := range map[string]string{
-		".31": "10.0.0.31:34801", ".31:34801": "10.0.0.31:34801", ".1.32": "10.0.1.32:34801", "10.0.0.32:34801": "10.0.0.32:34801",
-		".32": "2 nodes end in", ":34801": "3 nodes end in", ".3": "no node", "31": "no node", ":1": "not alive", "": "no node",
+		".31": "10.0.0.31:34801", ".31:34801": "10.0.0.31:34801", "10.0.0.32:34801": "10.0.0.32:34801",
+		".32": "may be any of", "31": "no node", ":1": "not alive",
 	} {
-		got, err := p.node(text)
+		got, err := set.findAlive(text)
 		if err != nil {
 			got = err.Error()
 		}
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is %s, want %s", text, got, want)
 		}
+	}
+	if got, err := set.find("h"); got != "h:1" || err != nil {
+		t.Errorf("a dead node is %q, %v", got, err)
 	}
 }
 

@@ -44,7 +44,7 @@ func propose(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Plan
 		return nil, err
 	}
 	r := &proposing{place: p, proposal: driver.Proposal{
-		AppID: p.app.ID, Partition: p.partition, Target: call.String("target"), Node: call.String("node"),
+		AppID: p.appID, Partition: p.index, Target: call.String("target"), Node: call.String("node"),
 		Type: call.String("type"), Force: call.Bool("f"),
 	}}
 	if r.proposal.Target == "" {
@@ -53,10 +53,10 @@ func propose(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Plan
 		}
 	}
 	if r.proposal.Target == "" {
-		return nil, spec.Errorf(spec.Refused, "%s has no primary to carry it out", p.object()).WithHint("%s", stand(p.was))
+		return nil, spec.Errorf(spec.Refused, "%s has no primary to carry it out", p.String()).WithHint("%s", stand(p.was))
 	}
 	for _, endpoint := range []*string{&r.proposal.Target, &r.proposal.Node} {
-		if *endpoint, err = p.node(*endpoint); err != nil {
+		if *endpoint, err = p.nodes.findAlive(*endpoint); err != nil {
 			return nil, err
 		}
 	}
@@ -97,8 +97,8 @@ func (r *proposing) shows(q driver.Partition) bool {
 }
 
 func (r *proposing) plan(call *spec.Call) *spec.Plan {
-	title := fmt.Sprintf("propose %s of %s on %s", r.proposal.Type, r.object(), call.Cluster)
-	plan := &spec.Plan{Title: title, Name: r.app.Name, Notes: []string{stand(r.was)}}
+	title := fmt.Sprintf("propose %s of %s on %s", r.proposal.Type, r.String(), call.Cluster)
+	plan := &spec.Plan{Title: title, Name: r.table, Notes: []string{stand(r.was)}}
 	class := spec.Risky
 	switch {
 	case r.proposal.Type == "ASSIGN_PRIMARY":
@@ -108,11 +108,11 @@ func (r *proposing) plan(call *spec.Call) *spec.Plan {
 		class = spec.Alter
 	}
 	if r.removes() && r.last() {
-		plan.Blockers = []spec.Blocker{{Object: r.object(), Why: r.proposal.Node + " holds its last live replica"}}
+		plan.Blockers = []spec.Blocker{{Object: r.String(), Why: r.proposal.Node + " holds its last live replica"}}
 	}
 	plan.Steps = []spec.Step{{
-		Text:    fmt.Sprintf("propose %s of %s for %s", r.proposal.Type, r.object(), r.proposal.Node),
-		Objects: []string{r.object()},
+		Text:    fmt.Sprintf("propose %s of %s for %s", r.proposal.Type, r.String(), r.proposal.Node),
+		Objects: []string{r.String()},
 		Class:   class,
 		Check:   r.check,
 		Apply:   func(ctx context.Context, _ spec.Report) error { return r.c.Propose(ctx, r.proposal) },
@@ -123,8 +123,8 @@ func (r *proposing) plan(call *spec.Call) *spec.Plan {
 			limit = movePatience
 		}
 		plan.Steps = append(plan.Steps, waiting{
-			text: "wait until it has happened", objects: []string{r.object()}, limit: limit, look: r.look,
-			hint: fmt.Sprintf("app %s -d shows the partition; a proposal that does not fit is forgotten without a word", r.app.Name),
+			text: "wait until it has happened", objects: []string{r.String()}, limit: limit, look: r.look,
+			hint: fmt.Sprintf("app %s -d shows the partition; a proposal that does not fit is forgotten without a word", r.table),
 		}.step())
 	}
 	return plan
@@ -135,7 +135,7 @@ func (r *proposing) last() bool {
 	if !slices.Contains(members(r.was), r.proposal.Node) {
 		return false
 	}
-	return !slices.ContainsFunc(members(r.was), func(e string) bool { return e != r.proposal.Node && r.alive[e] })
+	return !slices.ContainsFunc(members(r.was), func(e string) bool { return e != r.proposal.Node && r.nodes[e] })
 }
 
 func (r *proposing) check(ctx context.Context) (spec.State, error) {

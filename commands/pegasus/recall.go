@@ -165,12 +165,9 @@ func rename(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Plan,
 	if err != nil {
 		return nil, err
 	}
-	a, exists, err := findApp(ctx, c, old)
+	a, err := mustFind(ctx, c, call.Cluster, old)
 	if err != nil {
 		return nil, err
-	}
-	if !exists {
-		return nil, spec.Errorf(spec.NotFound, "%s has no table %s", call.Cluster, old).WithHint("ls lists the tables")
 	}
 	r := &recalling{client: c, id: a.ID, name: name}
 	return &spec.Plan{

@@ -21,6 +21,19 @@ func serverFlags() []spec.Flag {
 	}
 }
 
+// remoteCommands are what completion offers: those that servers from 2.4 to 2.6 have.
+var remoteCommands = []string{
+	"help", "server-info", "flush-log", "reset-log-start-level", "config-dump", "task-code", "system.queue",
+	"meta.live_percentage", "meta.lb.assign_delay_ms", "meta.lb.assign_secondary_black_list",
+	"meta.lb.add_secondary_max_count_for_one_node", "meta.lb.only_primary_balancer", "meta.lb.only_move_primary",
+	"meta.lb.balancer_in_turn", "meta.lb.ignored_app_list", "meta.lb.get_balance_operation_count", "meta.dump",
+	"replica.kill_partition", "replica.deny-client", "replica.verbose-client-log", "replica.verbose-commit-log",
+	"replica.trigger-checkpoint", "replica.query-compact", "replica.query-app-envs", "replica.query-progress",
+	"replica.enable-plog-gc", "replica.disable-plog-gc", "replica.query-plog-gc-enabled-status",
+	"replica.release-tcmalloc-memory", "replica.get-tcmalloc-status", "replica.max-concurrent-bulk-load-downloading-count",
+	"nfs.max_send_rate_megabytes_per_disk", "nfs.max_copy_rate_megabytes_per_disk",
+}
+
 // RemoteCommand runs a command of the servers themselves.
 func RemoteCommand(env commands.Env) spec.Command {
 	return spec.Command{
@@ -32,13 +45,18 @@ func RemoteCommand(env commands.Env) spec.Command {
 		Long: "Sends a command to the servers, a few at a time, and lists their answers. remote_command help lists the commands of " +
 			"each. Without -t and -l, a command that begins with meta. goes to the meta servers, one that begins with replica. or " +
 			"nfs. to the replica servers, and any other to all. Settings are read without an argument, set with one, and DEFAULT " +
-			"brings back what the configuration says; they last until the server restarts. Commands that only read run at once; " +
-			"those that may cost availability, and unknown ones, are confirmed. An answer that is an error makes the exit code 1, " +
+			"brings back what the configuration says; they last until the server restarts. What there is depends on the release: " +
+			"perf-counters and server-stat end with 2.5 (use metrics and server_stat), and later servers answer settings in JSON. " +
+			"Commands that only read run at once, in a read-only shell too; those that may cost availability, and unknown ones, " +
+			"are confirmed. An answer that is an error makes the exit code 1, " +
 			"or 3 when other servers did what they were told.",
 		Flags:      serverFlags(),
 		FlagsFirst: true,
 		Args: []spec.Arg{
-			{Name: "command", Help: "the server's own name for it: meta.live_percentage, nfs.max_send_rate_megabytes_per_disk, …"},
+			{
+				Name: "command", Offers: remoteCommands,
+				Help: "the server's own name for it: meta.live_percentage, nfs.max_send_rate_megabytes_per_disk, …",
+			},
 			{Name: "argument", Optional: true, Repeated: true, Help: "what the command takes; remote_command help COMMAND says"},
 		},
 		Examples: []spec.Example{
@@ -49,6 +67,7 @@ func RemoteCommand(env commands.Env) spec.Command {
 		Change: func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
 			return remotePlan(ctx, env, call, call.Arg(0), call.Rest(1))
 		},
+		Reads: func(call *spec.Call) bool { return driver.CommandReads(call.Arg(0), call.Rest(1)) },
 	}
 }
 
@@ -78,15 +97,28 @@ func ServerStat(env commands.Env) spec.Command {
 		Systems: systems,
 		Topic:   "cluster",
 		Summary: "ask every server for its most important numbers",
-		Long: "Sends the remote command server-stat to the servers, a few at a time: rates, replicas, memory. Rates are those " +
-			"since somebody last asked, over at least a second.",
+		Long: "Sends the remote command server-stat to the servers, a few at a time: rates, replicas, memory. Servers after 2.5 have " +
+			"no such command: their memory and replicas are read from /metrics.",
 		Flags:    serverFlags(),
 		Examples: []spec.Example{{Line: "server_stat -t replica-server", Says: "how busy the replica servers are"}},
 		SeeAlso:  []string{"server_info", "remote_command", "nodes"},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
-			return askServers(ctx, env, call, "server-stat")
+			return serverStat(ctx, env, call)
 		},
 	}
+}
+
+func serverStat(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Table, error) {
+	_, servers, err := chosenServers(ctx, env, call, call.String("type"))
+	if err != nil {
+		return nil, err
+	}
+	c, err := openCounting(ctx, env, call)
+	if err != nil {
+		return nil, err
+	}
+	answers := askEach(servers, func(endpoint string) (string, error) { return c.ServerStat(ctx, endpoint) })
+	return answersTable(servers, answers), ctx.Err()
 }
 
 func remotePlan(ctx context.Context, env commands.Env, call *spec.Call, command string, args []string) (*spec.Plan, error) {
@@ -126,7 +158,7 @@ func remotePlan(ctx context.Context, env commands.Env, call *spec.Call, command 
 				answers = askAll(ctx, c, servers, command, args...)
 				for i, a := range answers {
 					if a.asked && a.err == nil && driver.CommandRefused(a.text) {
-						answers[i].err = &spec.Error{Kind: spec.Failed, Op: "run " + command, Endpoint: servers[i].Endpoint, Err: fmt.Errorf("%s", a.text)}
+						answers[i].err = &spec.Error{Kind: spec.Failed, Op: "run " + command, Endpoint: servers[i].Endpoint, Err: fmt.Errorf("%s", oneLine(a.text))}
 					}
 				}
 				if err := answersError(answers); spec.KindOf(err) != spec.PartlyDone {

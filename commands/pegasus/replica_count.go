@@ -152,7 +152,7 @@ func haveReplicas(ctx context.Context, c client, table string, want int) (bool, 
 	}
 	have := 0
 	for _, p := range a.Partitions {
-		have += one(exactly(p, want))
+		have += one(p.Unborn || exactly(p, want))
 	}
 	return have == len(a.Partitions), fmt.Sprintf("%d of %d have", have, len(a.Partitions)), nil
 }

@@ -1,7 +1,9 @@
 package pegasus
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"strings"
@@ -50,6 +52,26 @@ func askServers(ctx context.Context, env commands.Env, call *spec.Call, command 
 	}
 	answers := askAll(ctx, c, servers, command)
 	return answersTable(servers, answers), ctx.Err()
+}
+
+// askEach asks each live server, a few at a time.
+func askEach(servers []driver.Server, ask func(endpoint string) (string, error)) []answer {
+	answers := make([]answer, len(servers))
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for i, s := range servers {
+		if !s.Alive {
+			answers[i].text = "not alive, not asked"
+			continue
+		}
+		group.Go(func() error {
+			text, err := ask(s.Endpoint)
+			answers[i] = answer{asked: true, text: strings.TrimSpace(text), err: err}
+			return nil
+		})
+	}
+	_ = group.Wait() // the errors are in the answers
+	return answers
 }
 
 // chosenServers are those of -l, or all of a role.
@@ -110,22 +132,7 @@ type answer struct {
 }
 
 func askAll(ctx context.Context, c admin, servers []driver.Server, command string, args ...string) []answer {
-	answers := make([]answer, len(servers))
-	var group errgroup.Group
-	group.SetLimit(atOnce)
-	for i, s := range servers {
-		if !s.Alive {
-			answers[i].text = "not alive, not asked"
-			continue
-		}
-		group.Go(func() error {
-			text, err := c.RemoteCommand(ctx, s.Endpoint, command, args...)
-			answers[i] = answer{asked: true, text: strings.TrimSpace(text), err: err}
-			return nil
-		})
-	}
-	_ = group.Wait() // the errors are in the answers
-	return answers
+	return askEach(servers, func(endpoint string) (string, error) { return c.RemoteCommand(ctx, endpoint, command, args...) })
 }
 
 func answersTable(servers []driver.Server, answers []answer) *spec.Table {
@@ -133,7 +140,7 @@ func answersTable(servers []driver.Server, answers []answer) *spec.Table {
 		Columns: []spec.Column{{Name: "address"}, {Name: "role"}, {Name: "acked", Kind: spec.Bool}, {Name: "message"}},
 		Rows: func(yield func(spec.Row, error) bool) {
 			for i, a := range answers {
-				message := a.text
+				message := oneLine(a.text)
 				if a.err != nil {
 					message = a.err.Error()
 				}
@@ -146,6 +153,15 @@ func answersTable(servers []driver.Server, answers []answer) *spec.Table {
 			}
 		},
 	}
+}
+
+// oneLine is JSON that stands in several lines, as servers after 2.5 answer, in one.
+func oneLine(text string) string {
+	var b bytes.Buffer
+	if !strings.HasPrefix(text, "{") || json.Compact(&b, []byte(text)) != nil {
+		return text
+	}
+	return b.String()
 }
 
 func answersError(answers []answer) error {

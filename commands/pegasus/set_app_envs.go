@@ -21,7 +21,7 @@ func SetAppEnvs(env commands.Env) spec.Command {
 			"Replicas follow with their next configuration sync, within a minute. " +
 			"Settings that can turn clients away, or make rows expire, ask first.",
 		Args: []spec.Arg{
-			{Name: "key", Kind: spec.ArgSetting, Help: "name of the setting", Offers: settingNames()},
+			{Name: "key", Kind: spec.ArgSetting, Names: true, Help: "name of the setting", Offers: settingNames()},
 			{Name: "value", Kind: spec.ArgText, Help: "its new value", Follow: settingValues()},
 			{Name: "key value", Kind: spec.ArgText, Optional: true, Repeated: true, Help: "more of them", Offers: settingNames(), Follow: settingValues()},
 		},
@@ -53,11 +53,7 @@ func setAppEnvs(ctx context.Context, env commands.Env, call *spec.Call) (*spec.P
 			return nil, err
 		}
 	}
-	c, table, err := openTable(ctx, env, call, call.String("table"))
-	if err != nil {
-		return nil, err
-	}
-	was, err := c.GetTableSettings(ctx, table)
+	c, table, was, err := openSettings(ctx, env, call)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +61,7 @@ func setAppEnvs(ctx context.Context, env commands.Env, call *spec.Call) (*spec.P
 	class := spec.Alter
 	notes := append([]string{envDelay}, sinceNotes(keys)...)
 	for i, key := range keys {
-		text[i] = key + "=" + shown(values[i])
+		text[i] = key + "=" + shownSetting(key, shown(values[i]))
 		if why := danger(key); why != "" {
 			class = spec.Risky
 			notes = append(notes, key+" "+why)

@@ -148,7 +148,7 @@ func checkSetting(name, value string, force bool) error {
 		}
 		return err.WithHint("TAB lists the names; --force sends it as it is")
 	case !s.ok(value):
-		err := spec.Errorf(spec.Usage, "%s cannot be %s", name, quote(value))
+		err := spec.Errorf(spec.Usage, "%s cannot be %s", name, shownSetting(name, quote(value)))
 		return err.WithHint("it must be %s; --force sends it as it is", s.must)
 	}
 	return nil

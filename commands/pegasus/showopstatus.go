@@ -3,6 +3,10 @@ package pegasus
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
 
 	driver "shardsh/cluster/pegasus"
 	"shardsh/commands"
@@ -15,9 +19,10 @@ func ShowOpStatus(env commands.Env) spec.Command {
 		Name:    "showopstatus",
 		Systems: systems,
 		Topic:   "failover",
-		Summary: "list what the cluster is doing: learning, missing replicas, bulk loads, duplications",
+		Summary: "list what the cluster is doing: learning, missing replicas, splits, compactions, bulk loads, duplications",
 		Long: "Pegasus keeps no list of operations: what is under way is gathered from the meta server and from every live replica " +
-			"server, a call each. A replica being copied is kDoing; one that is missing and not being copied yet is kInited. " +
+			"server, a call each. A replica being copied is kDoing; one that is missing and not being copied yet is kInited, as " +
+			"is a partition whose split is paused. " +
 			"What the store does not tell, such as when a copy began, is a dash.",
 		Args: []spec.Arg{{Name: "table", Kind: spec.ArgTable, Optional: true, Help: "only this table"}},
 		Examples: []spec.Example{
@@ -36,10 +41,11 @@ type operation struct {
 	id, kind, table string
 	partition       any
 	status, task    string
+	started         time.Time // zero where the store does not tell
 }
 
 func showOps(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Table, error) {
-	c, err := openHealer(ctx, env, call)
+	c, err := commands.Driver[splitter](ctx, env, call)
 	if err != nil {
 		return nil, err
 	}
@@ -51,34 +57,38 @@ func showOps(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Tabl
 	if err != nil {
 		return nil, err
 	}
-	learners, silent, err := c.Learners(ctx)
+	activity, err := c.Activity(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ops := gatherOps(apps, all, learners)
+	splits, err := splitsOf(ctx, c, apps, all)
+	if err != nil {
+		return nil, err
+	}
+	ops := gatherOps(apps, all, activity, splits)
 	var rows []spec.Row
 	for _, o := range ops {
 		if call.Arg(0) == "" || call.Arg(0) == o.table {
-			rows = append(rows, spec.Row{o.id, o.kind, o.table, o.partition, o.status, nil, nil, nil, word(o.task)})
+			rows = append(rows, spec.Row{o.id, o.kind, o.table, o.partition, o.status, o.started, since(o.started), nil, word(o.task)})
 		}
 	}
 	columns := spec.Columns("op_id", "op_type", "name", "pid", "status", "start_time", "execute_time", "end_time", "cur_task")
 	columns[3].Kind, columns[5].Kind, columns[6].Kind, columns[7].Kind = spec.Int, spec.Time, spec.Duration, spec.Time
 	t := &spec.Table{Columns: columns, Rows: spec.RowsOf(rows...)}
-	if silent > 0 {
+	if activity.Silent > 0 {
 		t.Notes = func() []string {
-			return []string{fmt.Sprintf("%d live nodes did not answer: what they learn is not listed", silent)}
+			return []string{fmt.Sprintf("%d live nodes did not answer: what they do is not listed", activity.Silent)}
 		}
 	}
 	return t, nil
 }
 
 // gatherOps puts what was seen into the seed's words, table by table.
-func gatherOps(apps []driver.App, all []*driver.AppPartitions, learners []driver.Learner) []operation {
+func gatherOps(apps []driver.App, all []*driver.AppPartitions, activity driver.Activity, splits map[int32]*driver.Split) []operation {
 	var ops []operation
 	for i, app := range apps {
 		learning := map[int]int{}
-		for _, l := range learners {
+		for _, l := range activity.Learners {
 			if l.AppID != app.ID {
 				continue
 			}
@@ -91,6 +101,8 @@ func gatherOps(apps []driver.App, all []*driver.AppPartitions, learners []driver
 		if all[i] != nil {
 			ops = append(ops, missingOps(app, all[i], learning)...)
 		}
+		ops = append(ops, splitOps(app, splits[app.ID])...)
+		ops = append(ops, compactOps(app, activity.Compactions[app.ID])...)
 		if app.BulkLoading {
 			ops = append(ops, operation{id: fmt.Sprintf("bulk_load-%d", app.ID), kind: "bulk_load", table: app.Name, status: "kDoing"})
 		}
@@ -105,6 +117,9 @@ func gatherOps(apps []driver.App, all []*driver.AppPartitions, learners []driver
 func missingOps(app driver.App, a *driver.AppPartitions, learning map[int]int) []operation {
 	var ops []operation
 	for _, p := range a.Partitions {
+		if p.Unborn {
+			continue
+		}
 		lack := p.MaxReplicas - replicasOf(p) - learning[p.Index]
 		if lack <= 0 {
 			continue
@@ -118,4 +133,72 @@ func missingOps(app driver.App, a *driver.AppPartitions, learning map[int]int) [
 		})
 	}
 	return ops
+}
+
+// since is for how long something has been going on, nil when nobody knows.
+func since(started time.Time) any {
+	if started.IsZero() {
+		return nil
+	}
+	return max(time.Since(started).Truncate(time.Second), 0)
+}
+
+// splitsOf asks how the splits stand, a call for each table that is being split.
+func splitsOf(ctx context.Context, c splitter, apps []driver.App, all []*driver.AppPartitions) (map[int32]*driver.Split, error) {
+	splits := map[int32]*driver.Split{}
+	for i, app := range apps {
+		if all[i] == nil || !slices.ContainsFunc(all[i].Partitions, func(p driver.Partition) bool { return p.Unborn }) {
+			continue
+		}
+		s, err := c.Split(ctx, app.Name)
+		switch {
+		case spec.KindOf(err) == spec.NotFound: // dropped meanwhile
+		case err != nil:
+			return nil, err
+		case s != nil:
+			splits[app.ID] = s
+		}
+	}
+	return splits, nil
+}
+
+// splitOps are the partitions that are to be split.
+func splitOps(app driver.App, s *driver.Split) []operation {
+	if s == nil {
+		return nil
+	}
+	var ops []operation
+	for _, parent := range slices.Sorted(maps.Keys(s.Status)) {
+		o := operation{
+			id: fmt.Sprintf("split-%d.%d", app.ID, parent), kind: "split", table: app.Name, partition: parent, status: "kDoing",
+			task: fmt.Sprintf("make partition %d", parent+s.Partitions/2),
+		}
+		switch status := s.Status[parent]; status {
+		case "SPLITTING":
+		case "PAUSED":
+			o.status, o.task = "kInited", "paused"
+		default:
+			o.task = strings.ToLower(status)
+		}
+		ops = append(ops, o)
+	}
+	return ops
+}
+
+// compactOps is the compaction of a table that has not come to its end.
+func compactOps(app driver.App, n driver.CompactionCount) []operation {
+	if n.Queued+n.Running == 0 {
+		return nil
+	}
+	o := operation{
+		id: fmt.Sprintf("compact-%d", app.ID), kind: "manual_compact", table: app.Name, status: "kDoing",
+		task: fmt.Sprintf("%d running, %d queued, %d finished", n.Running, n.Queued, n.Finished),
+	}
+	if n.Running == 0 {
+		o.status = "kInited"
+	}
+	if at := triggered(app.Envs); at > 0 {
+		o.started = time.Unix(at, 0)
+	}
+	return []operation{o}
 }

@@ -2,6 +2,8 @@
 package pegasus
 
 import (
+	"slices"
+
 	"shardsh/commands"
 	"shardsh/commands/spec"
 )
@@ -11,6 +13,10 @@ var systems = []string{"pegasus"}
 
 // Words lists the words of Pegasus.
 func Words(env commands.Env) []spec.Command {
+	return slices.Concat(adminWords(env), rowWords(env))
+}
+
+func adminWords(env commands.Env) []spec.Command {
 	return []spec.Command{
 		ClusterInfo(env),
 		Nodes(env),
@@ -35,16 +41,33 @@ func Words(env commands.Env) []spec.Command {
 		Migrate(env),
 		ChangeLeader(env),
 		DDDDiagnose(env),
+		QueryDisk(env),
+		DiskMigrate(env),
+		DetectHotkey(env),
+		QueryHotkey(env),
 		Recall(env),
 		Rename(env),
 		GetReplicaCount(env),
 		SetReplicaCount(env),
 		ClearAppEnvs(env),
+		PartitionSplitStart(env),
+		PartitionSplitQuery(env),
+		PartitionSplitPause(env),
+		PartitionSplitRestart(env),
+		PartitionSplitCancel(env),
+		ManualCompact(env),
+		QueryCompact(env),
 		ConfGet(env),
 		ConfSet(env),
 		OfflineEndpoint(env),
 		RecoverEndpoint(env),
+		Recover(env),
 		ShowOpStatus(env),
+	}
+}
+
+func rowWords(env commands.Env) []spec.Command {
+	return []spec.Command{
 		Set(env),
 		Get(env),
 		Del(env),

@@ -10,7 +10,8 @@ import (
 // planned again from it alone.
 type Call struct {
 	Command *Command
-	Line    string // as typed, secrets replaced by ***
+	Line    string // as typed, secrets replaced by Hidden
+	Secret  bool   // they were: the line cannot be run again
 	Cluster string // the current cluster; commands that open another name it in a flag
 	Table   string // the current table, or database where the store has those; "" when none
 	Node    string // the storage node that the line is aimed at (`on NODE`), "" when none: as typed, or its endpoint
@@ -21,6 +22,11 @@ type Call struct {
 	Wait time.Duration
 	// Force is --force: a command that checks names or values before they are sent lets unknown ones pass.
 	Force bool
+}
+
+// Changes reports whether the call may change something, before anybody is asked.
+func (c *Call) Changes() bool {
+	return c.Command.Change != nil && (c.Command.Reads == nil || !c.Command.Reads(c))
 }
 
 // Arg returns argument i, or "" when it was not given.

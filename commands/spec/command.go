@@ -27,7 +27,7 @@ type Command struct {
 	// Needs names the abilities a driver must have (cluster.Abilities); asked before Query or Change runs.
 	Needs []string
 	// Identify names a flag whose presence on the line selects this descriptor among several of the same name,
-	// whatever the current cluster is (`backup -lookup L` is ZanKV's).
+	// whatever the current cluster is (`backup -lookup L` is ZanKV's); "flag=value" asks for that value of it.
 	Identify string
 	// FlagsFirst recognises flags only before the first argument, so that data words take `incr a b -1` as data.
 	FlagsFirst bool
@@ -41,6 +41,9 @@ type Command struct {
 	Query func(ctx context.Context, call *Call) (*Table, error)
 	// Change looks at the cluster and answers what would be done. It must not change anything.
 	Change func(ctx context.Context, call *Call) (*Plan, error)
+	// Reads, when set, tells from a call alone, asking nobody, whether its Change answers a plan of class Read. Such a
+	// call is let through where only reading is allowed; should its plan change something after all it is refused.
+	Reads func(call *Call) bool
 }
 
 // Topics orders the headings of `help` and of the command matrix.
@@ -65,6 +68,9 @@ type Arg struct {
 	// of Follow, its values are offered instead: a setting's name is followed by what it may be.
 	Offers []string
 	Follow map[string][]string
+	// Names marks a first argument that names the next one, in pairs: a setting, a variable. The value of a name that
+	// sounds like a secret (SecretName) is treated as a secret flag's is.
+	Names bool
 }
 
 // Flag is a named option. Long names are accepted with one dash or two, and with `-` or `_` between their words.
@@ -76,7 +82,7 @@ type Flag struct {
 	Help    string
 	Values  []string // for ArgEnum
 	Offers  []string // what completion offers for any other kind; other values are as good
-	// Secret values reach no history, audit, trace, error or screen: they are written as ***.
+	// Secret values reach no history, audit, trace, error or screen: they are written as Hidden.
 	Secret   bool
 	Required bool
 	// Repeated flags may be given several times; their values are read with Call.Strings.
@@ -106,6 +112,7 @@ const (
 	ArgDatabase                 // the name of a database
 	ArgPartition                // the number of a partition of the table in use
 	ArgEndpoint                 // host:port of a node
+	ArgDisk                     // the tag of a disk of a node
 	ArgCluster                  // the name of a configured cluster, or an address
 	ArgSetting                  // the name of a setting of the table or cluster
 	ArgPair                     // k=v, several joined by commas
@@ -162,7 +169,8 @@ func (f Flag) usage() string {
 
 var argKindNames = map[ArgKind]string{
 	ArgText: "text", ArgBytes: "bytes", ArgInt: "n", ArgBool: "true|false", ArgDuration: "duration", ArgMillis: "ms",
-	ArgEnum: "word", ArgTable: "table", ArgDatabase: "database", ArgPartition: "partition", ArgEndpoint: "host:port", ArgCluster: "cluster", ArgSetting: "setting",
+	ArgEnum: "word", ArgTable: "table", ArgDatabase: "database", ArgPartition: "partition", ArgEndpoint: "host:port", ArgDisk: "disk",
+	ArgCluster: "cluster", ArgSetting: "setting",
 	ArgPair: "k=v,…", ArgFile: "file", ArgCommand: "command", ArgLine: "command…",
 }
 

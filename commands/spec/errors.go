@@ -53,7 +53,7 @@ func (e *Error) Error() string {
 	if e.Code != "" {
 		why = strings.TrimSuffix(e.Code+": "+why, ": ")
 	}
-	if e.Kind == UnknownOutcome {
+	if e.Kind == UnknownOutcome && !strings.Contains(why, "outcome unknown: ") {
 		why = strings.TrimSuffix("outcome unknown: "+why, ": ")
 	}
 	return strings.Join(append(parts, why), ": ")

@@ -16,6 +16,9 @@ type Table struct {
 	// Single marks a table that always has exactly one row, a record: machine formats write an object, people see
 	// it vertically.
 	Single bool
+	// Lines keeps every row on a line where people read it: of a table that is too wide cells are cut, and it is not turned
+	// into one line per cell.
+	Lines bool
 	// Notes are sentences for people, written to stderr after the rows. Notes reads them only then, so that a
 	// streaming command may say what it counted.
 	Notes func() []string

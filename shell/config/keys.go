@@ -55,6 +55,10 @@ var shellKeys = []Key{
 	{Name: "escape_all", Kind: spec.ArgBool, Default: "false", Help: "write every byte of keys and values as \\xHH"},
 	{Name: "keep_going", Kind: spec.ArgBool, Default: "false", Help: "in a script: go on after a failure"},
 	{Name: "strict", Kind: spec.ArgBool, Default: "false", Help: "take warnings about this file as errors"},
+	{
+		Name: "sandbox_compat", mayBeEmpty: true,
+		Help: "the release that the sandbox of a store speaks like, such as pegasus=2.6; empty: the newest released",
+	},
 }
 
 var formats = []string{"auto", "table", "vertical", "plain", "json", "jsonl", "csv", "tsv", "yaml", "markdown"}

@@ -15,6 +15,7 @@ type section struct {
 	first   bool
 	columns []spec.Column
 	single  bool
+	lines   bool
 	rows    iter.Seq2[spec.Row, error]
 	pick    []int    // the columns' places in a row
 	scratch spec.Row // what project answers
@@ -57,7 +58,7 @@ func plan(ctx context.Context, t *spec.Table, o *Options) ([]*section, error) {
 	sections := make([]*section, len(tables))
 	names := sectionNames(tables)
 	for i, t := range tables {
-		s := &section{name: names[i], first: i == 0, single: t.Single, rows: t.Rows}
+		s := &section{name: names[i], first: i == 0, single: t.Single, lines: t.Lines, rows: t.Rows}
 		if filters[i] != nil && s.rows != nil {
 			s.rows = filters[i].rows(s.rows)
 		}

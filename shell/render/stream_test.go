@@ -131,10 +131,15 @@ func TestManyRowsAreBorderless(t *testing.T) {
 	}
 }
 
-// TestTruncation: no line is wider than the terminal, on both ways to draw a table.
+// TestTruncation: no line is wider than the terminal, on both ways to draw a table, whether one was asked for or the
+// rows want to stay on their lines.
 func TestTruncation(t *testing.T) {
-	for _, n := range []int{5, heldRows + 5} {
+	for i, n := range []int{5, heldRows + 5, 5, heldRows + 5} {
 		table := numbers(n)
+		format := "table"
+		if table.Lines = i > 1; table.Lines {
+			format = "auto"
+		}
 		table.Columns = append(table.Columns, spec.Column{Name: "说明"})
 		rows := table.Rows
 		table.Rows = func(yield func(spec.Row, error) bool) {
@@ -144,7 +149,7 @@ func TestTruncation(t *testing.T) {
 				}
 			}
 		}
-		out, notes, err := render(t, table, Options{Format: "table", Terminal: true, Width: 60})
+		out, notes, err := render(t, table, Options{Format: format, Terminal: true, Width: 60})
 		if err != nil || !strings.Contains(out, "…") || !strings.Contains(notes, "--output vertical") {
 			t.Fatalf("%d rows: notes %q, %v", n, notes, err)
 		}

@@ -117,8 +117,11 @@ func (d *tableDoc) wide(gap, frame int) bool {
 	for _, w := range d.held.widths {
 		total += w
 	}
-	return d.auto && d.w.Width > 0 && total > d.w.Width
+	return d.turns() && d.w.Width > 0 && total > d.w.Width
 }
+
+// turns tells whether what is too wide is written vertically, instead of being cut.
+func (d *tableDoc) turns() bool { return d.auto && !d.sec.lines }
 
 // turn writes the section vertically if it may and has to.
 func (d *tableDoc) turn() bool {
@@ -139,7 +142,7 @@ func (d *tableDoc) turn() bool {
 // fit answers the widths to draw with and, when there is a terminal to fit, what cells are cut to: between columns
 // stand gap columns, around them frame. A cell longer than those measured may use the room that is left.
 func (d *tableDoc) fit(gap, frame int) (widths, limits []int) {
-	if d.w.Width <= 0 || d.auto {
+	if d.w.Width <= 0 || d.turns() {
 		return d.held.widths, nil
 	}
 	room := d.w.Width - frame - gap*max(0, len(d.held.widths)-1)

@@ -26,7 +26,19 @@ func run(t *testing.T, dir string, settings map[string]string) *cluster {
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	c, network := runOn(t, sandbox.Config{Name: "openmldb", Dir: dir, Log: t.Logf, Settings: settings})
+	return runWith(t, sandbox.Config{Dir: dir, Settings: settings})
+}
+
+// runAs starts a cluster that speaks like a release.
+func runAs(t *testing.T, release string) *cluster {
+	t.Helper()
+	return runWith(t, sandbox.Config{Dir: t.TempDir(), Compat: release})
+}
+
+func runWith(t *testing.T, config sandbox.Config) *cluster {
+	t.Helper()
+	config.Name, config.Log = "openmldb", t.Logf
+	c, network := runOn(t, config)
 	t.Cleanup(func() {
 		if err := errors.Join(c.Close(), network.Close()); err != nil {
 			t.Error(err)

@@ -85,7 +85,7 @@ var (
 
 // start starts a cluster in config.Dir: with its first content if it never had any, else with what it had.
 func start(ctx context.Context, config sandbox.Config) (*cluster, error) {
-	s, err := readSettings(config.Settings)
+	s, err := readSettings(config.Settings, config.Compat)
 	if err != nil {
 		return nil, err
 	}

@@ -89,7 +89,7 @@ func TestRestart(t *testing.T) {
 // The names and operations of 2018, as the documents' session has them.
 func TestRelease2018(t *testing.T) {
 	t.Parallel()
-	c := run(t, "", map[string]string{"compat": "2018"})
+	c := runAs(t, release2018)
 	u := newUser(t, c)
 	if all := u.all(); len(all) != 2 {
 		t.Errorf("tables: %v", all)
@@ -141,7 +141,7 @@ func TestRelease2018(t *testing.T) {
 // Settings that cannot be are refused before anything is made.
 func TestSettings(t *testing.T) {
 	for _, settings := range []map[string]string{
-		{"zk": "10.1.2.3:2181"}, {"zk": "127.0.0.1"}, {"zk": "127.0.0.1:2181/a//b"}, {"compat": "2019"}, {"strict": "perhaps"}, {"other": "1"},
+		{"zk": "10.1.2.3:2181"}, {"zk": "127.0.0.1"}, {"zk": "127.0.0.1:2181/a//b"}, {"strict": "perhaps"}, {"other": "1"},
 	} {
 		dir := t.TempDir()
 		if c, err := start(t.Context(), sandbox.Config{Name: "openmldb", Dir: dir, Settings: settings}); spec.KindOf(err) != spec.Usage {
@@ -151,7 +151,7 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%v: %v, %v", settings, files, err)
 		}
 	}
-	s, err := readSettings(map[string]string{"zk": "zk://127.0.0.1:2181,localhost:2182/a/b/"})
+	s, err := readSettings(map[string]string{"zk": "zk://127.0.0.1:2181,localhost:2182/a/b/"}, "")
 	if err != nil || s.root != "/a/b" || !slices.Equal(s.zk, []string{"127.0.0.1:2181", "localhost:2182"}) {
 		t.Errorf("%+v, %v", s, err)
 	}

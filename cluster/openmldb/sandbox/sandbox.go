@@ -28,6 +28,7 @@ func Kind() sandbox.Kind {
 	return sandbox.Kind{
 		System:   System,
 		Clusters: []sandbox.Cluster{{Name: "openmldb"}},
+		Compat:   releases,
 		New: func(ctx context.Context, config sandbox.Config) (sandbox.ClusterServer, error) {
 			return start(ctx, config)
 		},

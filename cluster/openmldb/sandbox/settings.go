@@ -12,10 +12,15 @@ import (
 // defaultRoot is where a cluster stands in its coordination tree (zk_root_path).
 const defaultRoot = "/openmldb"
 
+// release2018 has the names and operations of the documents' session.
+const release2018 = "2018"
+
+// releases are what the sandbox speaks like; the first one is the default.
+var releases = []string{"0.9", release2018}
+
 // settings are what sandbox.Config.Settings may hold:
 //
 //	zk      host:port,…/root of a real ZooKeeper, in place of the tree in this process
-//	compat  2018: names and operations as the releases of that year had them
 //	strict  true: credentials are checked (skip_grant_tables=false)
 type settings struct {
 	zk     []string // nil for none
@@ -24,20 +29,15 @@ type settings struct {
 	strict bool
 }
 
-func readSettings(given map[string]string) (settings, error) {
-	s := settings{root: defaultRoot}
+// readSettings reads them; compat is one of releases, or "" for the first.
+func readSettings(given map[string]string, compat string) (settings, error) {
+	s := settings{root: defaultRoot, old: compat == release2018}
 	for key, value := range given {
 		switch key {
 		case "zk":
 			if err := s.readZK(value); err != nil {
 				return s, err
 			}
-		case "compat":
-			if value != "" && value != "2018" {
-				return s, spec.Errorf(spec.Usage, "the sandbox of openmldb speaks like no release %q", value).
-					WithHint("2018 is the one it has beside the newest")
-			}
-			s.old = value != ""
 		case "strict":
 			strict, err := strconv.ParseBool(value)
 			if err != nil {
@@ -46,7 +46,7 @@ func readSettings(given map[string]string) (settings, error) {
 			s.strict = strict
 		default:
 			return s, spec.Errorf(spec.Usage, "the sandbox of openmldb has no setting %q", key).
-				WithHint("settings: zk, compat, strict")
+				WithHint("settings: zk, strict")
 		}
 	}
 	return s, nil

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -15,10 +16,16 @@ func (m *metaServer) blackListCommand() command {
 	}
 }
 
-// setBlackList answers in the words of 2.5.
+// setBlackList answers in the words of its release.
 func (m *metaServer) setBlackList(args []string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	say := func(old, wrong string) string {
+		if m.net.release() < release26 {
+			return old
+		}
+		return told(wrong, "", nil)
+	}
 	switch {
 	case len(args) == 0:
 		var list []string
@@ -26,18 +33,21 @@ func (m *metaServer) setBlackList(args []string) string {
 			list = append(list, m.net.address(id))
 		}
 		slices.Sort(list)
+		if m.net.release() >= release26 {
+			return told("", "assign_secondary_black_list", strings.Join(list, ","))
+		}
 		return "get ok: " + strings.Join(list, ",")
 	case len(args) > 1:
-		return "invalid arguments"
+		return say("invalid arguments", "invalid argument, 0 or 1 argument is acceptable")
 	case args[0] == "clear":
 		m.black = nil
-		return "clear ok"
+		return say("clear ok", "")
 	}
 	black := map[nodeID]bool{}
 	for endpoint := range strings.SplitSeq(args[0], ",") {
 		address, err := wire.ParseAddress(endpoint)
 		if err != nil {
-			return "invalid arguments"
+			return say("invalid arguments", fmt.Sprintf("invalid argument, bad host:port '%s'", endpoint))
 		}
 		for _, id := range m.nodes {
 			if m.net.address(id) == address.String() {
@@ -46,5 +56,5 @@ func (m *metaServer) setBlackList(args []string) string {
 		}
 	}
 	m.black = black
-	return "set ok"
+	return say("set ok", "")
 }

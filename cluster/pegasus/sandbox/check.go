@@ -17,6 +17,8 @@ import (
 func (s *replicaServer) checkAndSet() method {
 	return change(s, &wire.CheckAndSet, true, func(r *replica, a *app, q *wire.CheckAndSetRequest, out *wire.CheckResponse) func(*engine.Batch, int64, time.Time) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		r.hot[wire.HotkeyRead].capture(q.HashKey, 1)
+		r.hot[wire.HotkeyWrite].capture(q.HashKey, 1)
 		return func(b *engine.Batch, decree int64, now time.Time) error {
 			out.Decree = decree
 			c := check{q.HashKey, q.CheckSortKey, q.CheckOperand, q.CheckType, q.ReturnCheckValue}
@@ -35,6 +37,8 @@ func (s *replicaServer) checkAndSet() method {
 func (s *replicaServer) checkAndMutate() method {
 	return change(s, &wire.CheckAndMutate, true, func(r *replica, a *app, q *wire.CheckAndMutateRequest, out *wire.CheckResponse) func(*engine.Batch, int64, time.Time) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		r.hot[wire.HotkeyRead].capture(q.HashKey, 1)
+		r.hot[wire.HotkeyWrite].capture(q.HashKey, len(q.Mutations))
 		return func(b *engine.Batch, decree int64, now time.Time) error {
 			out.Decree = decree
 			if !validMutations(q.Mutations) {

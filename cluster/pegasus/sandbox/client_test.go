@@ -37,11 +37,17 @@ type rejection string
 
 func (r rejection) Error() string { return string(r) }
 
+// call carries the hash of a scan of the whole partition.
 func call[Q, A any](c *client, rpc *wire.RPC[Q, A], pid wire.GPID, args Q) (A, error) {
+	return callRow(c, rpc, pid, uint64(pid.Partition), args)
+}
+
+// callRow carries the hash of a hash key.
+func callRow[Q, A any](c *client, rpc *wire.RPC[Q, A], pid wire.GPID, hash uint64, args Q) (A, error) {
 	var result A
 	c.seq++
 	c.conn.SetDeadline(time.Now().Add(10 * time.Second))
-	frame := rpc.AppendRequest(nil, wire.Header{GPID: pid, TimeoutMillis: 5000, ThreadHash: pid.ThreadHash()}, c.seq, &args)
+	frame := rpc.AppendRequest(nil, wire.Header{GPID: pid, TimeoutMillis: 5000, ThreadHash: pid.ThreadHash(), PartitionHash: hash}, c.seq, &args)
 	if _, err := c.conn.Write(frame); err != nil {
 		return result, err
 	}
@@ -93,12 +99,16 @@ func (u *user) on(address string) (*client, error) {
 
 // try calls a server; its connection is given up when it broke.
 func try[Q, A any](u *user, address string, rpc *wire.RPC[Q, A], pid wire.GPID, args Q) (A, error) {
+	return tryRow(u, address, rpc, pid, uint64(pid.Partition), args)
+}
+
+func tryRow[Q, A any](u *user, address string, rpc *wire.RPC[Q, A], pid wire.GPID, hash uint64, args Q) (A, error) {
 	var none A
 	c, err := u.on(address)
 	if err != nil {
 		return none, err
 	}
-	result, err := call(c, rpc, pid, args)
+	result, err := callRow(c, rpc, pid, hash, args)
 	var rejected rejection
 	if err != nil && !errors.As(err, &rejected) {
 		c.conn.Close()
@@ -139,7 +149,10 @@ func at[Q, A any](u *user, table string, hash []byte, rpc *wire.RPC[Q, A], args 
 		u.t.Fatalf("query config of %s: %s", table, config.Err)
 	}
 	p := config.Configs[wire.PartitionOf(wire.Hash(hash, nil), int(config.Partitions))]
-	return try(u, p.Primary.String(), rpc, p.PID, args)
+	if p.Ballot < 0 { // its rows are with its parent
+		p = config.Configs[p.PID.Partition-config.Partitions/2]
+	}
+	return tryRow(u, p.Primary.String(), rpc, p.PID, wire.Hash(hash, nil), args)
 }
 
 func key(hash, sort string) []byte {
@@ -162,7 +175,12 @@ func (u *user) put(table, hash, sort, value string, expire int32) error {
 // get answers "" and the status for a row that is not there.
 func (u *user) get(table, hash, sort string) (string, int32) {
 	u.t.Helper()
-	a, err := at(u, table, []byte(hash), &wire.Get, key(hash, sort))
+	var a wire.GetResponse
+	var err error
+	u.eventually("the primary of "+hash+" is the one the meta server names", func() bool {
+		a, err = at(u, table, []byte(hash), &wire.Get, key(hash, sort))
+		return err == nil || !strings.Contains(err.Error(), wire.CodeInvalidState) // its group is changing
+	})
 	if err != nil {
 		u.t.Fatalf("get %s %s: %v", hash, sort, err)
 	}

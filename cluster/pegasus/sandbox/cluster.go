@@ -38,6 +38,7 @@ type cluster struct {
 	metaAts []string // of all
 	nodeAt  []string // by nodeID
 	gates   map[string]*gate
+	release release
 	store   *engine.Store
 	closing chan struct{}
 	tasks   sync.WaitGroup // elections that are due
@@ -63,6 +64,7 @@ var (
 	_ sandbox.Slower        = (*cluster)(nil)
 	_ sandbox.Partitioner   = (*cluster)(nil)
 	_ sandbox.Loser         = (*cluster)(nil)
+	_ sandbox.Filler        = (*cluster)(nil)
 	_ sandbox.Throttler     = (*cluster)(nil)
 	_ sandbox.Breaker       = (*cluster)(nil)
 )
@@ -79,6 +81,10 @@ func startCluster(ctx context.Context, config sandbox.Config, replicas int) (*cl
 	}
 	if c.log == nil {
 		c.log = func(string, ...any) {}
+	}
+	var err error
+	if c.release, err = parseRelease(config.Compat); err != nil {
+		return nil, err
 	}
 	if err := c.place(config.Net); err != nil {
 		return nil, err
@@ -131,6 +137,9 @@ func (c *cluster) startAll(ctx context.Context) (err error) {
 		return err
 	}
 	c.touch()
+	if c.boss.underRecovery() {
+		return nil
+	}
 	if err := c.fill(ctx); err != nil {
 		return fmt.Errorf("make the first content: %w", err)
 	}
@@ -241,6 +250,9 @@ func (c *cluster) faults(endpoint string) string {
 	g := c.gate(endpoint)
 	if by := g.delay(); by > 0 {
 		all = append(all, "slow "+by.String())
+	}
+	if percent := g.filled.Load(); percent > 0 {
+		all = append(all, fmt.Sprintf("disks filled by %d%%", percent))
 	}
 	if rate := g.writes.bound(); rate > 0 {
 		all = append(all, fmt.Sprintf("throttled to %g writes/s", rate))

@@ -16,10 +16,10 @@ type command struct {
 }
 
 // commonCommands are those that servers of both roles have.
-func commonCommands(started time.Time) []command {
+func commonCommands(started time.Time, r release) []command {
 	return []command{
 		{"server-info", "", "what this server is and since when it runs", func([]string) string {
-			return fmt.Sprintf("Pegasus Server 2.5.0 (shardsh sandbox, not a store) Release, Started at %s", started.Format(time.DateTime))
+			return r.serverInfo(started)
 		}},
 		{"flush-log", "", "have everything logged so far written; the sandbox keeps nothing back", func([]string) string {
 			return "Flush done."
@@ -60,13 +60,15 @@ func runCommand(commands []command, q *wire.Command) string {
 }
 
 func (s *replicaServer) callCommand(_ *inbound, q *wire.Command, out *string) string {
-	*out = runCommand(slices.Concat(commonCommands(s.started), counterCommands(s.counters), s.settingCommands()), q)
+	r := s.net.release()
+	*out = runCommand(slices.Concat(commonCommands(s.started, r), r.counterCommands(s.counters), s.settingCommands()), q)
 	return ""
 }
 
 func (m *metaServer) callCommand(_ *inbound, q *wire.Command, out *string) string {
+	r := m.net.release()
 	own := append(m.settingCommands(), m.blackListCommand())
-	*out = runCommand(slices.Concat(commonCommands(m.started), counterCommands(m.counters), own), q)
+	*out = runCommand(slices.Concat(commonCommands(m.started, r), r.counterCommands(m.counters), own), q)
 	return ""
 }
 

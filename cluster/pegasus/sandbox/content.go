@@ -93,7 +93,7 @@ func (c *cluster) fillUser(ctx context.Context, appID, partitions int32, n int) 
 			return err
 		}
 		answered := make(chan string, 1)
-		w := &write{answer: func(code string) { answered <- code }}
+		w := &write{hash: wire.Hash(hash, nil), answer: func(code string) { answered <- code }}
 		w.apply = func(b *engine.Batch, _ int64, now time.Time) error {
 			for i, row := range rows {
 				expire := int32(0)
@@ -117,7 +117,7 @@ func (c *cluster) fillUser(ctx context.Context, appID, partitions int32, n int) 
 func (c *cluster) primaryOf(ctx context.Context, pid wire.GPID) (*replica, *primary, error) {
 	for {
 		for _, s := range c.nodes {
-			if r, _, p, code := s.writable(pid); code == "" {
+			if r, _, p, code := s.writable(pid, uint64(pid.Partition)); code == "" {
 				return r, p, nil
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"runtime/metrics"
 	"slices"
 	"strings"
 	"time"
@@ -20,9 +19,10 @@ type counter struct {
 }
 
 const (
-	counterNumber   = "NUMBER"
-	counterVolatile = "VOLATILE_NUMBER"
-	counterRate     = "RATE"
+	counterNumber      = "NUMBER"
+	counterVolatile    = "VOLATILE_NUMBER"
+	counterRate        = "RATE"
+	counterPercentiles = "NUMBER_PERCENTILES"
 )
 
 // counters are all of the server's, by name. Those of its replicas end in @app.partition. Only the numbers that are
@@ -38,28 +38,35 @@ func (s *replicaServer) counters(chosen func(name string) bool) []counter {
 			all = append(all, counter{name, kind, value()})
 		}
 	}
-	learning, serving := 0, 0
-	now := time.Now()
-	for _, r := range s.all() {
-		switch r.report().Status {
-		case wire.ReplicaPrimary, wire.ReplicaSecondary:
-			serving++
-		case wire.ReplicaPotentialSecondary:
-			learning++
-		}
-		name := func(of string) string { return fmt.Sprintf("replica*app.pegasus*%s@%s", of, r.pid) }
+	replicas, now := s.all(), time.Now()
+	n := s.usage(replicas)
+	for _, r := range replicas {
 		for i, of := range rateNames {
-			add(name(of), counterRate, func() float64 { return r.stats.perSecond(s.started, now)[i] })
+			add(replicaCounter(of, r.pid), counterRate, func() float64 { return r.stats.perSecond(s.started, now)[i] })
 		}
 		for stat := len(rateNames); stat < statCount; stat++ {
-			add(name(recentNames[stat]), counterVolatile, func() float64 { return float64(r.stats.counts[stat].Swap(0)) })
+			add(replicaCounter(recentNames[stat], r.pid), counterVolatile, func() float64 { return float64(r.stats.counts[stat].Swap(0)) })
 		}
-		add(name("disk.storage.sst(MB)"), counterNumber, func() float64 { return float64(r.diskBytes()) / (1 << 20) })
-		add(name("rdb.estimate_num_keys"), counterNumber, func() float64 { return float64(r.countKeys()) })
+		for _, f := range replicaFigures {
+			add(replicaCounter(f.counter, r.pid), counterNumber, func() float64 { return f.value(r, n) })
+		}
 	}
-	add("replica*eon.replica_stub*replica(Count)", counterNumber, func() float64 { return float64(serving) })
-	add("replica*eon.replica_stub*replicas.learning.count", counterNumber, func() float64 { return float64(learning) })
-	add("replica*server*memused.res(MB)", counterNumber, processMegabytes)
+	number := func(name string, value float64) { add(name, counterNumber, func() float64 { return value }) }
+	number("replica*eon.replica_stub*replica(Count)", float64(n.byStatus[wire.ReplicaPrimary]+n.byStatus[wire.ReplicaSecondary]))
+	number("replica*eon.replica_stub*replicas.learning.count", float64(n.byStatus[wire.ReplicaPotentialSecondary]))
+	number("replica*eon.replica_stub*disk.capacity.total(MB)", float64(len(diskTags)*diskCapacity/mebi))
+	for which, ratio := range s.disks.freeRatios() {
+		number("replica*eon.replica_stub*disk.available."+which+".ratio", float64(ratio))
+	}
+	number("replica*app.pegasus*rdb.block_cache.memory_usage", float64(n.Cache))
+	virtual, resident := processMemory()
+	number("replica*server*memused.virt(MB)", float64(virtual/mebi))
+	number("replica*server*memused.res(MB)", float64(resident/mebi))
+	for rpc, kept := range s.latencies.kinds {
+		name := "zion*profiler*" + rpc + ".latency.server"
+		add(name, counterPercentiles, func() float64 { return float64(kept.at()[p99]) })
+		add(name+".p999", counterPercentiles, func() float64 { return float64(kept.at()[p99+1]) })
+	}
 	slices.SortFunc(all, func(a, b counter) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
@@ -68,7 +75,11 @@ func (m *metaServer) counters(chosen func(name string) bool) []counter {
 	m.mu.Lock()
 	alive, all := m.countAlive(), len(m.nodes)
 	m.mu.Unlock()
-	list := []counter{{"meta*server*memused.res(MB)", counterNumber, processMegabytes()}}
+	virtual, resident := processMemory()
+	list := []counter{
+		{"meta*server*memused.res(MB)", counterNumber, float64(resident / mebi)},
+		{"meta*server*memused.virt(MB)", counterNumber, float64(virtual / mebi)},
+	}
 	if all > 0 { // it leads
 		list = append(list,
 			counter{"meta*eon.meta_service*alive_nodes", counterNumber, float64(alive)},
@@ -77,50 +88,11 @@ func (m *metaServer) counters(chosen func(name string) bool) []counter {
 	return slices.DeleteFunc(list, func(c counter) bool { return !chosen(c.Name) })
 }
 
-// processMegabytes is what the process has from the system; all servers of a sandbox are in one.
-func processMegabytes() float64 {
-	sample := []metrics.Sample{{Name: "/memory/classes/total:bytes"}}
-	metrics.Read(sample)
-	return float64(sample[0].Value.Uint64() >> 20)
-}
-
-// diskBytes is what the replica's rows take on the disk; what is only in memory so far takes none.
-func (r *replica) diskBytes() uint64 {
-	bytes, err := r.s.store.DiskUsage(r.prefix, r.end)
-	if err != nil {
-		return 0
+// counterCommands are the remote commands that list counters: none from 2.6 on, where /metrics has taken their place.
+func (r release) counterCommands(list func(chosen func(name string) bool) []counter) []command {
+	if r >= release26 {
+		return nil
 	}
-	return bytes
-}
-
-// countKeys counts the rows, expired ones too, unless it did since the last write.
-func (r *replica) countKeys() int64 {
-	at := r.report().At
-	r.mu.Lock()
-	counted, keys := r.counted, r.keys
-	r.mu.Unlock()
-	if counted != nil && *counted == at {
-		return keys
-	}
-	iter, err := r.s.store.Iterate(r.prefix, r.end)
-	if err != nil {
-		return 0
-	}
-	keys = 0
-	for ok := iter.First(); ok; ok = iter.Next() {
-		keys++
-	}
-	if iter.Close() != nil {
-		return 0
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.counted, r.keys = &at, keys
-	return keys
-}
-
-// counterCommands are the remote commands that list counters.
-func counterCommands(list func(chosen func(name string) bool) []counter) []command {
 	by := func(how string, matches func(name, arg string) bool) command {
 		return command{"perf-counters-by-" + how, "[" + how + "]...", "perf counters, chosen by any of the arguments", func(args []string) string {
 			return countersJSON(list(func(name string) bool {

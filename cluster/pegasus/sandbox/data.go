@@ -32,6 +32,9 @@ func (s *replicaServer) methods() map[string]method {
 		wire.ClearScanner.Name:     ordered(on(&wire.ClearScanner, s.clearScanner)),
 		wire.QueryAppInfo.Name:     on(&wire.QueryAppInfo, s.queryAppInfo),
 		wire.QueryReplicaInfo.Name: on(&wire.QueryReplicaInfo, s.queryReplicaInfo),
+		wire.QueryDisk.Name:        on(&wire.QueryDisk, s.queryDisk),
+		wire.DiskMigrate.Name:      on(&wire.DiskMigrate, s.diskMigrate),
+		wire.DetectHotkey.Name:     on(&wire.DetectHotkey, s.detectHotkey),
 		wire.CallCommand.Name:      on(&wire.CallCommand, s.callCommand),
 		wire.Negotiate.Name:        on(&wire.Negotiate, negotiate),
 	}
@@ -45,7 +48,7 @@ func (s *replicaServer) read(in *inbound, do func(r *replica, a *app) error) (co
 		return wire.CodeObjectNotFound
 	}
 	defer s.leave()
-	a, code := r.readable(in.req.Backup)
+	a, code := r.readable(in.req.Backup, in.req.PartitionHash)
 	if code != "" {
 		return code
 	}
@@ -75,6 +78,7 @@ func (s *replicaServer) read(in *inbound, do func(r *replica, a *app) error) (co
 func (s *replicaServer) get(in *inbound, key *[]byte, out *wire.GetResponse) string {
 	return s.read(in, func(r *replica, _ *app) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		r.hot[wire.HotkeyRead].captureKey(*key)
 		value, err := r.value(*key)
 		if errors.Is(err, engine.ErrNotFound) {
 			out.Error = wire.StatusNotFound
@@ -88,6 +92,7 @@ func (s *replicaServer) get(in *inbound, key *[]byte, out *wire.GetResponse) str
 func (s *replicaServer) ttl(in *inbound, key *[]byte, out *wire.TTLResponse) string {
 	return s.read(in, func(r *replica, _ *app) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		r.hot[wire.HotkeyRead].captureKey(*key)
 		value, err := r.value(*key)
 		if errors.Is(err, engine.ErrNotFound) {
 			out.Error = wire.StatusNotFound
@@ -113,30 +118,42 @@ func (r *replica) value(full []byte) ([]byte, error) {
 func (s *replicaServer) multiGet(in *inbound, q *wire.MultiGetRequest, out *wire.MultiGetResponse) string {
 	return s.read(in, func(r *replica, _ *app) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
-		return r.multiGet(q, out)
+		err := r.multiGet(q, out)
+		r.hot[wire.HotkeyRead].capture(q.HashKey, len(out.Rows))
+		return err
 	})
 }
 
 func (s *replicaServer) sortKeyCount(in *inbound, hash *[]byte, out *wire.CountResponse) string {
 	return s.read(in, func(r *replica, _ *app) (err error) {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		r.hot[wire.HotkeyRead].capture(*hash, 1)
 		out.Count, err = r.sortKeyCount(*hash)
 		return err
 	})
 }
 
 func (s *replicaServer) getScanner(in *inbound, q *wire.GetScannerRequest, out *wire.ScanResponse) string {
-	return s.read(in, func(r *replica, a *app) error {
+	in.release = func() { s.reuse(out) }
+	return s.read(in, func(r *replica, _ *app) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
-		return r.getScanner(a, q, out)
+		return r.getScanner(q, out)
 	})
 }
 
 func (s *replicaServer) scan(in *inbound, q *wire.ScanRequest, out *wire.ScanResponse) string {
-	return s.read(in, func(r *replica, a *app) error {
+	in.release = func() { s.reuse(out) }
+	return s.read(in, func(r *replica, _ *app) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
-		return r.scan(a, q.ContextID, out)
+		return r.scan(q.ContextID, out)
 	})
+}
+
+// reuse takes back the memory of an answer that has been written down.
+func (s *replicaServer) reuse(out *wire.ScanResponse) {
+	if out.Written != nil {
+		s.rows.put(out.Written.Bytes)
+	}
 }
 
 func (s *replicaServer) clearScanner(in *inbound, id *int64, _ *struct{}) string {
@@ -162,7 +179,7 @@ func change[Q, A any](s *replicaServer, rpc *wire.RPC[Q, A], reads bool,
 			in.reject(wire.CodeInvalidData)
 			return
 		}
-		r, a, p, code := s.writable(in.req.GPID)
+		r, a, p, code := s.writable(in.req.GPID, in.req.PartitionHash)
 		if code != "" {
 			in.reject(code)
 			return
@@ -182,13 +199,13 @@ func change[Q, A any](s *replicaServer, rpc *wire.RPC[Q, A], reads bool,
 		}
 		r.stats.call(in.req.Name)
 		r.stats.add(statWriteUnits, units(in.size))
-		w := &write{size: in.size, reads: reads, apply: prepare(r, a, q, out)}
+		w := &write{size: in.size, hash: in.req.PartitionHash, reads: reads, apply: prepare(r, a, q, out)}
 		w.answer = func(code string) {
 			if code != "" {
 				in.reject(code)
 				return
 			}
-			in.done(rpc.AppendReply(nil, in.req.Seq, out))
+			in.done(rpc.AppendAnswer(nil, in.req, out))
 		}
 		in.c.l.later(v.after, func() {
 			if !p.enqueue(task{write: w}) {
@@ -198,7 +215,7 @@ func change[Q, A any](s *replicaServer, rpc *wire.RPC[Q, A], reads bool,
 	}}
 }
 
-func (s *replicaServer) writable(pid wire.GPID) (r *replica, a *app, p *primary, code string) {
+func (s *replicaServer) writable(pid wire.GPID, hash uint64) (r *replica, a *app, p *primary, code string) {
 	if r = s.replica(pid); r == nil {
 		return nil, nil, nil, wire.CodeObjectNotFound
 	}
@@ -207,7 +224,7 @@ func (s *replicaServer) writable(pid wire.GPID) (r *replica, a *app, p *primary,
 	if r.status != wire.ReplicaPrimary || r.loop == nil || s.alone() {
 		return nil, nil, nil, wire.CodeInvalidState
 	}
-	return r, r.app, r.loop, ""
+	return r, r.app, r.loop, r.misplaced(hash)
 }
 
 // expiry is when a row written now with that field is gone: a table may have a default TTL.
@@ -225,6 +242,7 @@ func (a *app) expiry(given int32, now time.Time) int32 {
 func (s *replicaServer) put() method {
 	return change(s, &wire.Put, false, func(r *replica, a *app, q *wire.PutRequest, out *wire.UpdateResponse) func(*engine.Batch, int64, time.Time) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		r.hot[wire.HotkeyWrite].captureKey(q.Key)
 		return func(b *engine.Batch, decree int64, now time.Time) error {
 			out.Decree = decree
 			return putRow(b, r.prefix, a.expiry(q.ExpireTS, now), timetag(now), q.Value, q.Key)
@@ -235,6 +253,7 @@ func (s *replicaServer) put() method {
 func (s *replicaServer) remove() method {
 	return change(s, &wire.Remove, false, func(r *replica, _ *app, key *[]byte, out *wire.UpdateResponse) func(*engine.Batch, int64, time.Time) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		r.hot[wire.HotkeyWrite].captureKey(*key)
 		return func(b *engine.Batch, decree int64, _ time.Time) error {
 			out.Decree = decree
 			return deleteRow(b, r.prefix, *key)
@@ -245,6 +264,7 @@ func (s *replicaServer) remove() method {
 func (s *replicaServer) multiPut() method {
 	return change(s, &wire.MultiPut, false, func(r *replica, a *app, q *wire.MultiPutRequest, out *wire.UpdateResponse) func(*engine.Batch, int64, time.Time) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		r.hot[wire.HotkeyWrite].capture(q.HashKey, len(q.Rows))
 		if len(q.Rows) == 0 || len(q.HashKey) > wire.MaxHashKey {
 			out.Error = wire.StatusInvalidArgument
 		}
@@ -266,6 +286,7 @@ func (s *replicaServer) multiPut() method {
 func (s *replicaServer) multiRemove() method {
 	return change(s, &wire.MultiRemove, false, func(r *replica, _ *app, q *wire.MultiRemoveRequest, out *wire.MultiRemoveResponse) func(*engine.Batch, int64, time.Time) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		r.hot[wire.HotkeyWrite].capture(q.HashKey, len(q.SortKeys))
 		if len(q.SortKeys) == 0 || len(q.HashKey) > wire.MaxHashKey {
 			out.Error = wire.StatusInvalidArgument
 		}
@@ -288,6 +309,8 @@ func (s *replicaServer) multiRemove() method {
 func (s *replicaServer) incr() method {
 	return change(s, &wire.Incr, true, func(r *replica, a *app, q *wire.IncrRequest, out *wire.IncrResponse) func(*engine.Batch, int64, time.Time) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
+		r.hot[wire.HotkeyRead].captureKey(q.Key)
+		r.hot[wire.HotkeyWrite].captureKey(q.Key)
 		return func(b *engine.Batch, decree int64, now time.Time) error {
 			out.Decree = decree
 			expire, err := r.increment(q, out)
@@ -332,25 +355,14 @@ func (r *replica) increment(q *wire.IncrRequest, out *wire.IncrResponse) (expire
 	return q.ExpireTS, nil
 }
 
-func (s *replicaServer) queryAppInfo(_ *inbound, _ *wire.QueryNodeRequest, out *wire.QueryAppInfoResponse) string {
-	out.Err, out.Apps = wire.OK, []wire.AppInfo{}
-	last := int32(0)
-	for _, r := range s.all() {
-		if r.pid.App != last {
-			last = r.pid.App
-			out.Apps = append(out.Apps, s.app(last).info())
-		}
-	}
-	return ""
-}
-
 func (s *replicaServer) queryReplicaInfo(_ *inbound, _ *wire.QueryNodeRequest, out *wire.QueryReplicaInfoResponse) string {
 	out.Err, out.Replicas = wire.OK, []wire.ReplicaInfo{}
 	for _, r := range s.all() {
 		state := r.report()
 		out.Replicas = append(out.Replicas, wire.ReplicaInfo{
-			PID: r.pid, Ballot: state.Ballot, Status: state.Status, AppType: appType, DiskTag: "tag1",
+			PID: r.pid, Ballot: max(state.Ballot, state.At.Ballot), Status: state.Status, AppType: appType, DiskTag: s.disks.tag(r.pid),
 			LastCommitted: state.At.Decree, LastPrepared: state.At.Decree, LastDurable: state.At.Decree,
+			ManualCompact: new(int32(state.Compact)),
 		})
 	}
 	return ""

@@ -41,7 +41,7 @@ func (m *metaServer) dddDiagnose(_ *inbound, q *wire.DDDRequest, out *wire.DDDRe
 // dropped says what a node has of a partition it is no member of.
 func (m *metaServer) dropped(pid wire.GPID, id nodeID) wire.DDDNode {
 	m.mu.Lock()
-	n := wire.DDDNode{Node: m.wireAddress(id), Alive: m.alive[id], Ballot: -1, LastCommitted: -1, LastPrepared: -1}
+	n := wire.DDDNode{Node: m.wireAddress(id), HPNode: m.hostPort(id), Alive: m.alive[id], Ballot: -1, LastCommitted: -1, LastPrepared: -1}
 	if died, dead := m.died[id]; dead {
 		n.DropTimeMillis = died.UnixMilli()
 	}

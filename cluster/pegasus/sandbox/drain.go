@@ -1,8 +1,6 @@
 package sandbox
 
-import (
-	"time"
-)
+import "time"
 
 // drainTime bounds how long a clean stop waits for what is being worked on.
 const drainTime = 2 * time.Second
@@ -19,7 +17,12 @@ func (l *listener) drain() {
 	empty := l.empty
 	_ = l.tcp.Close()
 	for c := range l.conns {
-		_ = c.tcp.SetReadDeadline(time.Unix(1, 0)) // read ends, and flushes
+		if !c.browsing.Load() {
+			_ = c.tcp.SetReadDeadline(time.Unix(1, 0)) // read ends, and flushes
+		}
+	}
+	if l.web != nil {
+		l.wg.Go(l.web.drain)
 	}
 	if len(l.conns) == 0 {
 		close(empty)

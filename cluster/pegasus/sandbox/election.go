@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"errors"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -35,6 +34,7 @@ func (c *cluster) startProcess(i int) error {
 	if p.port, err = serve(p.address, methods, c.gate(p.address)); err != nil {
 		return err
 	}
+	p.port.browse(pages(func() map[string]page { return p.pages(c) }))
 	c.mu.Lock()
 	c.metas[i] = p
 	c.mu.Unlock()
@@ -48,13 +48,18 @@ func (p *metaProcess) run(c *cluster, name string, m method, in *inbound) {
 	lead := p.leads()
 	switch {
 	case lead != nil:
-		if lead.answers[name].run == nil {
+		switch own := lead.answers[name]; {
+		case own.run == nil:
 			in.reject(wire.CodeHandlerNotFound)
-			return
+		case own.refuse != nil && name != wire.StartRecovery.Name && lead.underRecovery():
+			own.refuse(in, wire.CodeUnderRecovery)
+		default:
+			own.run(in)
 		}
-		lead.answers[name].run(in)
 	case name == wire.CallCommand.Name || name == wire.Negotiate.Name || m.refuse == nil:
 		m.run(in)
+	case in.req.RDSN != nil && in.req.RDSN.ForwardSupported && !in.req.RDSN.Forwarded:
+		p.passOn(c, m, in)
 	case name == wire.QueryConfig.Name:
 		p.forward(c, in)
 	default:
@@ -66,11 +71,12 @@ func (p *metaProcess) run(c *cluster, name string, m method, in *inbound) {
 func (p *metaProcess) forward(c *cluster, in *inbound) {
 	out := wire.QueryConfigResponse{Err: wire.CodeForward, Configs: []wire.Partition{{}}}
 	if boss := c.leader(); boss != nil {
-		if at, err := netip.ParseAddrPort(boss.address); err == nil {
-			out.Configs[0].Primary = wire.AddressOf(at)
+		out.Configs[0].Primary = addressOf(boss.address)
+		if c.release >= release26 {
+			out.Configs[0].HPPrimary = hostPortOf(boss.address)
 		}
 	}
-	in.done(wire.QueryConfig.AppendReply(nil, in.req.Seq, &out))
+	in.done(wire.QueryConfig.AppendAnswer(nil, in.req, &out))
 }
 
 func (p *metaProcess) leads() *metaServer {

@@ -18,6 +18,10 @@ func (u *user) kill(endpoint string) {
 	if err := u.c.Kill(u.t.Context(), endpoint); err != nil {
 		u.t.Fatal(err)
 	}
+	if c := u.conns[endpoint]; c != nil {
+		c.conn.Close()
+		delete(u.conns, endpoint)
+	}
 }
 
 func (u *user) start(endpoint string) {

@@ -17,6 +17,7 @@ import (
 type gate struct {
 	points *points // of the server's role
 	slow   atomic.Int64
+	filled atomic.Int64 // percent of each disk that something else takes
 	writes bucket
 
 	shut   atomic.Bool // opened is not nil; read without the lock by every request
@@ -124,6 +125,10 @@ var pointSays = map[string]string{
 	pointAnswer:   "the call is carried out; the connection is cut in place of the answer",
 }
 
+// pointUncured is no call's: the meta server leaves out a look at its groups, so that those who lost a replica or their
+// primary stay as they are, although everything is answered.
+const pointUncured = "meta.skipped:cure"
+
 // points are the fault points of all servers of one role, and how often each shall act.
 type points struct {
 	prefix string   // "meta", "node"
@@ -166,7 +171,14 @@ func (p *points) take(where, rpc string) bool {
 	if p.live.Load() == 0 {
 		return false
 	}
-	name := p.prefix + "." + where + ":" + pointName(rpc)
+	return p.use(p.prefix + "." + where + ":" + pointName(rpc))
+}
+
+// use uses up one time of an armed point.
+func (p *points) use(name string) bool {
+	if p.live.Load() == 0 {
+		return false
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.armed[name] == 0 {
@@ -203,6 +215,9 @@ func (p *points) list(cluster string) []sandbox.Point {
 			name := p.prefix + "." + where + ":" + call
 			all = append(all, sandbox.Point{Cluster: cluster, Name: name, Armed: armed[name], Says: pointSays[where]})
 		}
+	}
+	if p.prefix == "meta" {
+		all = append(all, sandbox.Point{Cluster: cluster, Name: pointUncured, Armed: armed[pointUncured], Says: "a round of curing partitions is left out"})
 	}
 	return all
 }

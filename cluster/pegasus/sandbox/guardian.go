@@ -30,9 +30,13 @@ func (m *metaServer) guard() {
 		case <-tick.C:
 		}
 		m.rounds.Lock()
-		if !m.net.gate(m.address).paused() {
+		if gate := m.net.gate(m.address); !gate.paused() {
 			m.bury(time.Now())
-			m.cure()
+			m.inform()
+			if !gate.points.use(pointUncured) {
+				m.cure()
+			}
+			m.tendSplits()
 		}
 		m.rounds.Unlock()
 	}
@@ -58,7 +62,7 @@ func (m *metaServer) back(id nodeID) {
 	m.mu.Lock()
 	delete(m.gone, id)
 	delete(m.died, id)
-	m.alive[id] = true
+	m.alive[id], m.returned[id] = true, true
 	m.mu.Unlock()
 	m.kick()
 }
@@ -295,7 +299,7 @@ func (m *metaServer) change(g group, how func(*group)) (group, error) {
 }
 
 func (m *metaServer) swap(g group, how func(*group)) (group, error) {
-	if m.groups[g.PID].Ballot != g.Ballot || m.apps[g.PID.App].Status != wire.AppAvailable {
+	if now, born := m.groups[g.PID]; !born || now.Ballot != g.Ballot || m.apps[g.PID.App].Status != wire.AppAvailable {
 		return group{}, errStale
 	}
 	next := g.clone()

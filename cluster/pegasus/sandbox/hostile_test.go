@@ -90,7 +90,7 @@ func TestMalformedFrames(t *testing.T) {
 	}
 	for name, b := range map[string][]byte{
 		"RDSN":              change(0, []byte("RDSN")...),
-		"HTTP":              []byte("GET /version HTTP/1.1\r\n\r\n"),
+		"another method":    []byte("PUT /version HTTP/1.1\r\n\r\n"),
 		"header of 49":      change(11, 49),
 		"version 2":         change(7, 2),
 		"body of 4 GiB":     change(16, 0xff, 0xff, 0xff, 0xff),

@@ -13,6 +13,8 @@ import (
 //
 //	'd' app_id(4) partition(4) full key   the row: expire_ts(4) timetag(8) user data, which is Pegasus's value version 1
 //	's' app_id(4) partition(4)            the point the rows add up to: ballot(8) decree(8)
+//	'k' app_id(4) partition(4)            the tag of the disk that the replica is on
+//	'i' app_id(4)                         what the server knows of a table, as JSON
 
 const (
 	rowHeader  = 12 // of a value, before the user data
@@ -21,6 +23,7 @@ const (
 
 func rowPrefix(pid wire.GPID) []byte   { return tagged('d', pid) }
 func stateKeyOf(pid wire.GPID) []byte  { return tagged('s', pid) }
+func diskKeyOf(pid wire.GPID) []byte   { return tagged('k', pid) }
 func stateKeys() (lower, upper []byte) { return []byte{'s'}, []byte{'s' + 1} }
 
 func tagged(tag byte, pid wire.GPID) []byte {

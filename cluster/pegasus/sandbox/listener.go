@@ -5,20 +5,26 @@ import (
 	"errors"
 	"net"
 	"reflect"
+	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"shardsh/cluster/pegasus/wire"
 )
 
-// listener serves one server's port: frames in, frames out, any number in flight on a connection. A frame that is not
-// one closes its connection without an answer, as Pegasus does.
+// listener serves one server's port: frames in, frames out, any number in flight on a connection, and HTTP (http.go). A
+// message that is neither closes its connection without an answer, as Pegasus does.
 type listener struct {
-	tcp     net.Listener
-	methods map[string]method
-	gate    *gate
-	ended   chan struct{} // closed by abort
-	wg      sync.WaitGroup
+	tcp       net.Listener
+	methods   map[string]method
+	gate      *gate
+	web       *web          // what answers HTTP on the port; nil for nothing
+	latencies *latencies    // of what is answered; nil for nothing kept
+	ended     chan struct{} // closed by abort
+	frames    memory        // of answers
+	wg        sync.WaitGroup
 
 	mu    sync.Mutex
 	conns map[*conn]struct{} // nil once closed
@@ -51,7 +57,10 @@ func on[Q, A any](rpc *wire.RPC[Q, A], do func(in *inbound, args *Q, result *A) 
 		case code != "" && code != wire.OK:
 			in.reject(code)
 		default:
-			frame := rpc.AppendReply(nil, in.req.Seq, &result)
+			frame := rpc.AppendAnswer(in.c.l.frames.get(), in.req, &result)
+			if in.release != nil {
+				in.release()
+			}
 			if in.charge != nil {
 				in.charge(len(frame))
 			}
@@ -71,7 +80,7 @@ func refusal[Q, A any](rpc *wire.RPC[Q, A]) func(*inbound, string) {
 	return func(in *inbound, code string) {
 		var result A
 		reflect.ValueOf(&result).Elem().FieldByName("Err").SetString(code)
-		in.done(rpc.AppendReply(nil, in.req.Seq, &result))
+		in.done(rpc.AppendAnswer(nil, in.req, &result))
 	}
 }
 
@@ -98,7 +107,12 @@ func serve(address string, methods map[string]method, g *gate) (*listener, error
 }
 
 // start begins to answer.
-func (l *listener) start() { l.wg.Go(l.accept) }
+func (l *listener) start() {
+	l.wg.Go(l.accept)
+	if l.web != nil {
+		l.wg.Go(l.web.serve)
+	}
+}
 
 func (l *listener) accept() {
 	for {
@@ -139,6 +153,9 @@ func (l *listener) abort() error {
 	if drained {
 		err = nil // it was closed before
 	}
+	if l.web != nil {
+		_ = l.web.Close()
+	}
 	for c := range conns {
 		if tcp, ok := c.tcp.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0) // a killed process resets its connections
@@ -152,8 +169,9 @@ func (l *listener) wait() { l.wg.Wait() }
 
 // conn is one connection.
 type conn struct {
-	l   *listener
-	tcp net.Conn
+	l        *listener
+	tcp      net.Conn
+	browsing atomic.Bool // HTTP is spoken from now on
 
 	mu       sync.Mutex
 	change   *sync.Cond
@@ -169,6 +187,11 @@ func (c *conn) read() {
 	defer c.close()
 	r := bufio.NewReaderSize(c.tcp, 64<<10)
 	for c.admit() {
+		if c.l.web != nil && speaksHTTP(r) {
+			c.browsing.Store(true)
+			c.l.web.take(c, r)
+			return
+		}
 		req, err := wire.ReadRequest(r)
 		if err != nil {
 			c.flush()
@@ -177,7 +200,10 @@ func (c *conn) read() {
 		if !c.l.gate.pass(c.l.ended) {
 			return
 		}
-		in := &inbound{c: c, req: req, size: len(req.Args)}
+		if req.RDSN != nil {
+			req.RDSN.To = addressOf(c.l.tcp.Addr().String())
+		}
+		in := &inbound{c: c, req: req, size: len(req.Args), came: time.Now()}
 		c.mu.Lock()
 		c.inFlight++
 		c.held += in.size
@@ -224,6 +250,9 @@ func (c *conn) write() {
 		for len(c.out) == 0 && !c.closed {
 			c.change.Wait()
 		}
+		c.mu.Unlock()
+		runtime.Gosched() // answers that are about to be ready share the write
+		c.mu.Lock()
 		out, count := c.out, len(c.out)
 		c.out = nil
 		closed := c.closed
@@ -231,10 +260,14 @@ func (c *conn) write() {
 		if closed || !c.l.gate.pass(c.l.ended) {
 			return
 		}
+		frames := slices.Clone(out) // WriteTo forgets them
 		sent, err := out.WriteTo(c.tcp)
 		if err != nil {
 			c.close()
 			return
+		}
+		for _, frame := range frames {
+			c.l.frames.put(frame)
 		}
 		c.mu.Lock()
 		c.held -= int(sent)
@@ -269,12 +302,20 @@ type inbound struct {
 	c    *conn
 	req  *wire.Request
 	size int
+	came time.Time
 	// charge, when set, is told how many bytes the answer has.
 	charge func(bytes int)
+	// release, when set, is called once the answer has been written down: what it was made of is not needed any more.
+	release func()
 }
 
 // bodySize is the length of the request's body on the wire.
-func (in *inbound) bodySize() int { return 12 + len(in.req.Name) + len(in.req.Args) }
+func (in *inbound) bodySize() int {
+	if in.req.RDSN != nil {
+		return len(in.req.Args)
+	}
+	return 12 + len(in.req.Name) + len(in.req.Args)
+}
 
 // done sends the answer; nil sends none. A fault point may keep it.
 func (in *inbound) done(frame []byte) {
@@ -300,6 +341,9 @@ func (in *inbound) send(frame []byte) {
 
 func (in *inbound) queue(frame []byte) {
 	c := in.c
+	if frame != nil {
+		c.l.latencies.add(in.req.Name, time.Since(in.came))
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.held -= in.size
@@ -314,5 +358,5 @@ func (in *inbound) queue(frame []byte) {
 
 // reject answers a header error.
 func (in *inbound) reject(code string) {
-	in.send(wire.AppendRejection(nil, in.req.Name, in.req.Seq, code))
+	in.send(wire.AppendRefusal(nil, in.req, code))
 }

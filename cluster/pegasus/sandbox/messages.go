@@ -44,6 +44,9 @@ type group struct {
 	Secondaries []nodeID
 	LastDrops   []nodeID // the latest at the end
 	Committed   int64    // the decree at the last change
+	// Count is how many partitions the rows are spread over: those of this one have a hash that modulo it is the index.
+	// While a table is split it is that of before, until the partition's child is registered.
+	Count int32
 }
 
 // maxLastDrops bounds group.LastDrops, as the meta server does.
@@ -89,8 +92,10 @@ type app struct {
 	Partitions, Init            int32
 	Replicas                    int
 	Stateful                    bool
+	AtomicIdempotent            bool
 	Envs                        map[string]string
 	Created, Dropped, ExpiresAt int64 // Unix seconds
+	Version                     int64 // grows with every change of the above
 }
 
 // assignment tells a replica server what it is in a group.
@@ -101,9 +106,25 @@ type assignment struct {
 
 // report is what a replica says of itself.
 type report struct {
-	Status wire.ReplicaStatus
-	Ballot int64
-	At     point
+	Status  wire.ReplicaStatus
+	Ballot  int64
+	At      point
+	Compact wire.CompactStatus
+	Full    bool // its disk takes no writes
+}
+
+// splitOrder is what the meta server wants of the primary of a partition that is to be split: that it makes a child, or
+// that it gives up doing so.
+type splitOrder struct {
+	App    app
+	PID    wire.GPID // the parent
+	Ballot int64     // of its group
+	Stop   bool
+}
+
+// childOf is the partition that half of the rows of a parent go to, when there were count partitions.
+func childOf(parent wire.GPID, count int32) wire.GPID {
+	return wire.GPID{App: parent.App, Partition: parent.Partition + count}
 }
 
 // mutation is a change of a partition: the effect of some writes as an engine batch. It applies to a replica at Prev,
@@ -119,12 +140,15 @@ type mutation struct {
 // waiter ends once a mutation survives a kill of the server that took it.
 type waiter interface{ Wait() error }
 
-// metaLink is what primaries ask of the meta server. Both calls answer the group after them.
+// metaLink is what primaries ask of the meta server. The calls answer the group after them.
 type metaLink interface {
 	// lost takes a secondary that does not take mutations out of the group.
 	lost(pid wire.GPID, ballot int64, primary, node nodeID) (group, error)
 	// learned makes a secondary of a node that has caught up.
 	learned(pid wire.GPID, ballot int64, primary, node nodeID, at point) (group, error)
+	// register makes a partition of the child of one that is split: its members are those of the parent, which all have
+	// it at that point. A parent whose split was stopped meanwhile keeps its ballot.
+	register(pid wire.GPID, ballot int64, primary nodeID, at point) (group, error)
 }
 
 // nodeLink is what the meta server and primaries ask of a replica server.
@@ -135,8 +159,12 @@ type nodeLink interface {
 	// forget closes the replicas of a dropped table.
 	forget(appID int32) error
 	report(wire.GPID) (report, error)
+	// inventory lists what the server has; see recovery.go.
+	inventory(fence bool) (inventory, error)
 	// addLearner asks a primary to bring a node up to date and have it made a secondary.
 	addLearner(pid wire.GPID, ballot int64, node nodeID) error
+	// split tells a primary what is wanted of it and answers whether it is making a child as yet.
+	split(splitOrder) (underWay bool, err error)
 
 	// prepare applies a mutation of a primary.
 	prepare(mutation) (waiter, error)
@@ -145,6 +173,10 @@ type nodeLink interface {
 	// learnRows adds rows of a copy, as an engine batch; learnEnd says which point they add up to.
 	learnRows(pid wire.GPID, ballot int64, repr []byte) error
 	learnEnd(pid wire.GPID, ballot int64, at point) error
+	// spawn makes an empty child beside a replica; rows and mutations come to it as to a learner.
+	spawn(parent, child wire.GPID, ballot int64) error
+	// discard deletes a child that was not registered.
+	discard(child wire.GPID, ballot int64) error
 }
 
 // network finds the servers of a cluster. A server that does not run is errDead.
@@ -153,4 +185,6 @@ type network interface {
 	node(nodeID) (nodeLink, error)
 	address(nodeID) string
 	gate(endpoint string) *gate
+	release() release
+	cluster() string // its name
 }

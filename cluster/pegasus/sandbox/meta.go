@@ -38,12 +38,16 @@ type metaServer struct {
 	level  wire.MetaLevel
 	apps   map[int32]*app
 	groups map[wire.GPID]group
+	splits map[int32]*splitState // of tables that are being split, see meta_split.go
 	alive  map[nodeID]bool
 	gone   map[nodeID]time.Time // since when a node is missed that is still taken for alive
 	died   map[nodeID]time.Time // when a dead node died
 	// proposals wait to be carried out, in order; see placement.go.
 	proposals map[wire.GPID][]proposal
 	black     map[nodeID]bool // no secondaries are placed there
+	// recovering means that the metadata is lost; returned are servers that have not been told of all tables.
+	recovering bool
+	returned   map[nodeID]bool
 }
 
 var _ metaLink = (*metaServer)(nil)
@@ -63,13 +67,15 @@ func startMetaServer(name, address string, store *engine.Store, net network, run
 		name: name, address: address, net: net, log: log, started: time.Now(), stop: make(chan struct{}),
 		kicked: make(chan struct{}, 1), level: wire.LevelSteady, apps: map[int32]*app{}, groups: map[wire.GPID]group{},
 		alive: map[nodeID]bool{}, gone: map[nodeID]time.Time{}, died: map[nodeID]time.Time{},
-		proposals: map[wire.GPID][]proposal{},
+		proposals: map[wire.GPID][]proposal{}, splits: map[int32]*splitState{}, returned: map[nodeID]bool{},
 	}
 	for id, runs := range running {
 		m.nodes = append(m.nodes, id)
 		if m.alive[id] = runs; !runs {
 			m.died[id] = m.started
+			continue
 		}
+		m.returned[id] = true
 	}
 	slices.Sort(m.nodes)
 	m.answers = m.methods()
@@ -82,6 +88,10 @@ func startMetaServer(name, address string, store *engine.Store, net network, run
 }
 
 func (m *metaServer) load() error {
+	_, err := m.store.Read(lostKey)
+	if m.recovering = err == nil; err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return err
+	}
 	iter, err := m.store.Iterate([]byte{'a'}, []byte{'z'})
 	if err != nil {
 		return err
@@ -98,6 +108,7 @@ func (m *metaServer) load() error {
 			m.groups[g.PID] = g
 		}
 	}
+	m.findSplits()
 	return errors.Join(err, iter.Error(), iter.Close())
 }
 
@@ -133,6 +144,7 @@ func (m *metaServer) save(values map[string]any) error {
 
 // setApp keeps a table and tells it to the replica servers; m.mu is held.
 func (m *metaServer) setApp(a *app) error {
+	a.Version++
 	if err := m.save(map[string]any{string(appKey(a.ID)): a}); err != nil {
 		return err
 	}
@@ -179,6 +191,7 @@ func (m *metaServer) createApp(name string, o wire.CreateAppOptions) (id int32, 
 		ID: 1, Name: name, Type: o.AppType, Status: wire.AppAvailable, Partitions: o.Partitions, Init: o.Partitions,
 		Replicas: int(o.Replicas), Stateful: o.Stateful, Envs: maps.Clone(o.Envs), Created: time.Now().Unix(),
 	}
+	a.AtomicIdempotent = m.net.release() >= release26 && o.AtomicIdempotent != nil && *o.AtomicIdempotent
 	for id := range m.apps {
 		a.ID = max(a.ID, id+1)
 	}
@@ -197,7 +210,7 @@ func (m *metaServer) addApp(a *app) error {
 	values := map[string]any{string(appKey(a.ID)): a}
 	groups := make([]group, a.Partitions)
 	for i := range groups {
-		groups[i] = group{PID: wire.GPID{App: a.ID, Partition: int32(i)}, Max: a.Replicas, Primary: noNode}
+		groups[i] = group{PID: wire.GPID{App: a.ID, Partition: int32(i)}, Max: a.Replicas, Primary: noNode, Count: a.Partitions}
 		values[string(groupKey(groups[i].PID))] = groups[i]
 	}
 	if err := m.save(values); err != nil {
@@ -223,6 +236,10 @@ func (m *metaServer) dropApp(name string, o wire.DropAppOptions) (code string) {
 		}
 		return wire.CodeAppNotExist
 	}
+	if m.splits[old.ID] != nil {
+		m.mu.Unlock()
+		return wire.CodeSplitting
+	}
 	a := *old
 	a.Status, a.Dropped = wire.AppDropped, time.Now().Unix()
 	a.ExpiresAt = a.Dropped + defaultReserve
@@ -235,7 +252,7 @@ func (m *metaServer) dropApp(name string, o wire.DropAppOptions) (code string) {
 		m.log("drop table %s: %v", name, err)
 		return "ERR_FS_INTERNAL"
 	}
-	m.tell(func(n nodeLink) error { return n.forget(a.ID) })
+	m.tell(func(n nodeLink) error { return errors.Join(n.updateApp(a), n.forget(a.ID)) })
 	return wire.OK
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -29,6 +28,12 @@ func (m *metaServer) methods() map[string]method {
 		wire.GetReplicaCount.Name: on(&wire.GetReplicaCount, m.onGetReplicaCount),
 		wire.SetReplicaCount.Name: on(&wire.SetReplicaCount, m.onSetReplicaCount),
 		wire.DDDDiagnose.Name:     on(&wire.DDDDiagnose, m.dddDiagnose),
+		wire.StartSplit.Name:      on(&wire.StartSplit, m.startSplit),
+		wire.QuerySplit.Name:      on(&wire.QuerySplit, m.querySplit),
+		wire.ControlSplit.Name:    on(&wire.ControlSplit, m.controlSplit),
+		wire.StartCompact.Name:    on(&wire.StartCompact, m.startCompact),
+		wire.QueryCompact.Name:    on(&wire.QueryCompact, m.queryCompact),
+		wire.StartRecovery.Name:   on(&wire.StartRecovery, m.startRecovery),
 		wire.CallCommand.Name:     on(&wire.CallCommand, m.callCommand),
 		wire.Negotiate.Name:       on(&wire.Negotiate, negotiate),
 	}
@@ -58,23 +63,30 @@ func (m *metaServer) queryConfig(_ *inbound, q *wire.QueryConfigRequest, out *wi
 
 // partition is a group as clients see it; m.mu is held.
 func (m *metaServer) partition(pid wire.GPID) wire.Partition {
-	g := m.groups[pid]
+	g, born := m.groups[pid]
+	if !born {
+		return unbornPartition(pid)
+	}
 	p := wire.Partition{
 		PID: pid, Ballot: g.Ballot, MaxReplicas: int32(g.Max), LastCommitted: g.Committed,
 		Secondaries: m.addresses(g.Secondaries), LastDrops: m.addresses(g.LastDrops),
 	}
 	if g.Primary != noNode {
-		p.Primary = m.wireAddress(g.Primary)
+		p.Primary, p.HPPrimary = m.wireAddress(g.Primary), m.hostPort(g.Primary)
 	}
+	p.HPSecondaries, p.HPLastDrops = m.hostPorts(g.Secondaries), m.hostPorts(g.LastDrops)
 	return p
 }
 
-func (m *metaServer) wireAddress(id nodeID) wire.Address {
-	ap, err := netip.ParseAddrPort(m.net.address(id))
+func (m *metaServer) wireAddress(id nodeID) wire.Address { return addressOf(m.net.address(id)) }
+
+// addressOf is the address of an endpoint, the zero one when it is none.
+func addressOf(endpoint string) wire.Address {
+	at, err := wire.ParseAddress(endpoint)
 	if err != nil {
 		return 0
 	}
-	return wire.AddressOf(ap)
+	return at
 }
 
 func (m *metaServer) addresses(ids []nodeID) []wire.Address {
@@ -100,8 +112,14 @@ func (m *metaServer) listApps(_ *inbound, q *wire.ListAppsRequest, out *wire.Lis
 	defer m.mu.Unlock()
 	out.Err, out.Apps = wire.OK, []wire.AppInfo{}
 	for _, id := range slices.Sorted(maps.Keys(m.apps)) {
-		if a := m.apps[id]; q.Status == wire.AppInvalid || q.Status == a.Status {
-			out.Apps = append(out.Apps, a.info())
+		a := m.apps[id]
+		wanted, hint := m.net.release().listed(q, a.Name)
+		switch {
+		case hint != "":
+			out.Err, out.Hint = "ERR_NOT_IMPLEMENTED", &hint
+			return ""
+		case wanted && (q.Status == wire.AppInvalid || q.Status == a.Status):
+			out.Apps = append(out.Apps, m.net.release().info(a))
 		}
 	}
 	return ""
@@ -120,7 +138,7 @@ func (m *metaServer) updateAppEnv(_ *inbound, q *wire.UpdateAppEnvRequest, out *
 	switch {
 	case q.Op == wire.EnvSet && len(q.Keys) > 0 && len(q.Keys) == len(q.Values):
 		for i, key := range q.Keys {
-			if err := checkEnv(key, q.Values[i]); err != nil {
+			if err := m.net.release().checkEnv(key, q.Values[i]); err != nil {
 				out.Hint = err.Error()
 				return ""
 			}
@@ -174,7 +192,7 @@ func (m *metaServer) listNodes(_ *inbound, q *wire.ListNodesRequest, out *wire.L
 			status = wire.NodeAlive
 		}
 		if q.Status == wire.NodeInvalid || q.Status == status {
-			out.Nodes = append(out.Nodes, wire.NodeInfo{Status: status, Node: m.wireAddress(id)})
+			out.Nodes = append(out.Nodes, wire.NodeInfo{Status: status, Node: m.wireAddress(id), HPNode: m.hostPort(id)})
 		}
 	}
 	slices.SortStableFunc(out.Nodes, func(a, b wire.NodeInfo) int { return cmp.Compare(a.Status, b.Status) })

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -18,18 +17,23 @@ import (
 // replicaServer is a running replica server. It dies with everything it has in memory; its store is what a new one in
 // the same directory starts from.
 type replicaServer struct {
-	id       nodeID
-	address  string
-	net      network
-	log      func(format string, args ...any)
-	started  time.Time
-	store    *engine.Store
-	port     *listener
-	stop     chan struct{}  // closed when it shall die
-	tasks    sync.WaitGroup // primaries' loops, learning, the sweep of scans
-	scanIDs  atomic.Int64   // the last scan context, see scan.go
-	settings nodeSettings
-	silent   atomic.Int64 // since when no meta server hears it, after started; 0 while one does, see view.go
+	id        nodeID
+	address   string
+	net       network
+	log       func(format string, args ...any)
+	started   time.Time
+	store     *engine.Store
+	port      *listener
+	latencies *latencies
+	stop      chan struct{}  // closed when it shall die
+	tasks     sync.WaitGroup // primaries' loops, learning, the sweep of scans
+	scanIDs   atomic.Int64   // the last scan context, see scan.go
+	settings  nodeSettings
+	disks     *disks
+	splits    atomic.Int32  // partitions being copied to their children, see split.go
+	compacts  chan struct{} // a compaction may be due, see compact.go
+	rows      memory        // of the answers to scans
+	silent    atomic.Int64  // since when no meta server hears it, after started; 0 while one does, see view.go
 
 	mu       sync.Mutex
 	idle     *sync.Cond // users became 0
@@ -45,7 +49,8 @@ var _ nodeLink = (*replicaServer)(nil)
 func startReplicaServer(id nodeID, address, dir string, net network, log func(string, ...any)) (*replicaServer, error) {
 	s := &replicaServer{
 		id: id, address: address, net: net, log: log, started: time.Now(), stop: make(chan struct{}),
-		replicas: map[wire.GPID]*replica{}, apps: map[int32]*app{},
+		replicas: map[wire.GPID]*replica{}, apps: map[int32]*app{}, latencies: newLatencies(),
+		compacts: make(chan struct{}, 1),
 	}
 	s.idle = sync.NewCond(&s.mu)
 	s.settings.init()
@@ -54,13 +59,19 @@ func startReplicaServer(id nodeID, address, dir string, net network, log func(st
 	if s.port, err = serve(address, s.methods(), net.gate(address)); err != nil {
 		return nil, err
 	}
+	s.port.latencies = s.latencies
+	s.port.browse(pages(s.pages))
 	if s.store, err = openStore(dir, log); err != nil {
 		return nil, errors.Join(err, s.port.abort())
 	}
-	if err := s.load(); err != nil {
+	if s.disks, err = newDisks(s, dir); err == nil {
+		err = errors.Join(s.loadApps(), s.load())
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.port.abort(), s.store.Close())
 	}
 	s.tasks.Go(s.sweepScans)
+	s.tasks.Go(s.compactor)
 	s.port.start()
 	return s, nil
 }
@@ -72,7 +83,7 @@ func openStore(dir string, log func(string, ...any)) (*engine.Store, error) {
 	return engine.Open(dir, engine.Options{Log: log})
 }
 
-// load makes an inactive replica of every partition the store knows.
+// load makes an inactive replica of every partition the store knows, but of tables that were dropped.
 func (s *replicaServer) load() error {
 	lower, upper := stateKeys()
 	iter, err := s.store.Iterate(lower, upper)
@@ -84,7 +95,12 @@ func (s *replicaServer) load() error {
 		if err != nil {
 			return errors.Join(err, iter.Close())
 		}
-		s.replicas[pid] = newReplica(s, pid, at)
+		if err := s.disks.load(pid); err != nil && !errors.Is(err, errNoSpace) {
+			return errors.Join(err, iter.Close())
+		}
+		if a := s.app(pid.App); a.Status != wire.AppDropped {
+			s.replicas[pid] = newReplica(s, pid, at)
+		}
 	}
 	return errors.Join(iter.Error(), iter.Close())
 }
@@ -156,10 +172,13 @@ func (s *replicaServer) assign(a assignment) error {
 	}
 	defer s.leave()
 	s.mu.Lock()
-	s.apps[a.App.ID] = &a.App
+	err := s.know(&a.App)
 	r := s.replicas[a.Group.PID]
 	if r == nil && a.Group.has(s.id) {
-		if err := s.keep(a.Group.PID); err != nil {
+		if err = errors.Join(err, s.disks.place(a.Group.PID)); err == nil {
+			err = s.keep(a.Group.PID)
+		}
+		if err != nil {
 			s.mu.Unlock()
 			return err
 		}
@@ -191,13 +210,14 @@ func (s *replicaServer) updateApp(a app) error {
 	if s.dying {
 		return errDead
 	}
-	s.apps[a.ID] = &a
+	err := s.know(&a)
+	defer s.kickCompactor()
 	for pid, r := range s.replicas {
 		if pid.App == a.ID {
-			r.setApp(&a)
+			r.setApp(s.apps[a.ID])
 		}
 	}
-	return nil
+	return err
 }
 
 func (s *replicaServer) forget(appID int32) error {
@@ -206,7 +226,6 @@ func (s *replicaServer) forget(appID int32) error {
 	if s.dying {
 		return errDead
 	}
-	delete(s.apps, appID)
 	for pid, r := range s.replicas {
 		if pid.App == appID {
 			r.deactivate()
@@ -269,6 +288,10 @@ func (s *replicaServer) learn(pid wire.GPID, ballot int64, clear bool) (report, 
 	s.mu.Lock()
 	r := s.replicas[pid]
 	if r == nil {
+		if err := s.disks.place(pid); err != nil {
+			s.mu.Unlock()
+			return report{}, err
+		}
 		r = newReplica(s, pid, s.left(pid))
 		s.replicas[pid] = r
 	}
@@ -305,13 +328,4 @@ func (s *replicaServer) all() []*replica {
 		}
 		return int(a.pid.Partition) - int(b.pid.Partition)
 	})
-}
-
-func (s *replicaServer) app(id int32) *app {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if a := s.apps[id]; a != nil {
-		return a
-	}
-	return &app{ID: id, Name: fmt.Sprint(id)}
 }

@@ -24,7 +24,7 @@ func (m *metaServer) proposeBalancer(_ *inbound, q *wire.BalancerRequest, out *w
 	defer m.mu.Unlock()
 	out.Err = wire.CodeInvalidParameters
 	a := m.apps[q.PID.App]
-	if a == nil || a.Status != wire.AppAvailable || q.PID.Partition < 0 || q.PID.Partition >= a.Partitions {
+	if _, born := m.groups[q.PID]; !born || a == nil || a.Status != wire.AppAvailable {
 		return ""
 	}
 	force := q.Force != nil && *q.Force
@@ -33,7 +33,7 @@ func (m *metaServer) proposeBalancer(_ *inbound, q *wire.BalancerRequest, out *w
 	}
 	actions := make([]proposal, len(q.Actions))
 	for i, action := range q.Actions {
-		actions[i] = proposal{action.Type, m.nodeAt(action.Target), m.nodeAt(action.Node)}
+		actions[i] = proposal{action.Type, m.nodeOf(action.Target, action.HPTarget), m.nodeOf(action.Node, action.HPNode)}
 		if actions[i].Target != noNode {
 			continue
 		}
@@ -50,6 +50,19 @@ func (m *metaServer) proposeBalancer(_ *inbound, q *wire.BalancerRequest, out *w
 	}
 	m.kick()
 	return ""
+}
+
+// nodeOf finds the node of a host, where one is named and the release goes by it, else of an address.
+func (m *metaServer) nodeOf(address wire.Address, host *wire.HostPort) nodeID {
+	if m.net.release() < release26 || host == nil || !host.Valid() {
+		return m.nodeAt(address)
+	}
+	for _, id := range m.nodes {
+		if known := m.hostPort(id); known != nil && *known == *host {
+			return id
+		}
+	}
+	return unknownNode
 }
 
 // nodeAt finds the node of an address: noNode for none.

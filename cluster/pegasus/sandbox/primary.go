@@ -24,6 +24,9 @@ type primary struct {
 	recent   []mutation // the last ones, for learners that missed only these
 	size     int        // bytes of recent
 	learners map[nodeID]*learner
+	split    *splitting // the last one that was begun; nil when it came to its end
+	checked  time.Time  // when the secondaries' disks were asked for
+	full     bool       // one of them took no writes
 }
 
 // task is a write, or something the loop does between two mutations.
@@ -35,6 +38,7 @@ type task struct {
 // write is one client request that changes rows.
 type write struct {
 	size int
+	hash uint64 // of its hash key, as the request says
 	// reads means that apply looks at rows, and so needs all writes before it to be in the store.
 	reads bool
 	// apply adds the changes to the batch. An error is the store's, and fails the write as a whole.
@@ -103,6 +107,9 @@ func (p *primary) end() {
 	for _, l := range p.learners {
 		l.abandon()
 	}
+	if p.split != nil {
+		p.split.abandon()
+	}
 	close(p.ended)
 	p.drain()
 }
@@ -154,10 +161,26 @@ func (p *primary) serve(t task) {
 
 // commit makes one mutation of the writes and has it acknowledged.
 func (p *primary) commit(group []*write) {
+	if group = p.turnAway(group); len(group) == 0 {
+		return
+	}
 	code := p.replicate(group)
 	for _, w := range group {
 		w.answer(code)
 	}
+}
+
+// turnAway refuses the writes that queued up before the partition was split and are the child's now.
+func (p *primary) turnAway(group []*write) []*write {
+	p.r.mu.Lock()
+	defer p.r.mu.Unlock()
+	return slices.DeleteFunc(group, func(w *write) bool {
+		code := p.r.misplaced(w.hash)
+		if code != "" {
+			w.answer(code)
+		}
+		return code != ""
+	})
 }
 
 // replicate answers the header error for all the writes, "" when they are acknowledged.
@@ -173,6 +196,9 @@ func (p *primary) replicate(writes []*write) (code string) {
 	}
 	if 1+len(g.Secondaries) < minReplicas(g.Max) {
 		return wire.CodeNotEnoughMember
+	}
+	if p.noSpace(g.Secondaries) {
+		return wire.CodeDiskInsufficient
 	}
 	m, batch, err := p.mutate(writes, g, at)
 	if err != nil {
@@ -272,6 +298,7 @@ func (p *primary) apply(m mutation, batch *engine.Batch) (members int, err error
 	pending, err := r.s.store.ApplyAsync(batch)
 	if err == nil {
 		r.at = m.Last
+		r.stats.written.Add(int64(len(m.Repr)))
 	}
 	members = 1 + len(r.group.Secondaries)
 	r.mu.Unlock()
@@ -293,6 +320,9 @@ func (p *primary) remember(m mutation) {
 	p.recent = slices.Delete(p.recent, 0, drop)
 	for _, l := range p.learners {
 		l.push(m)
+	}
+	if p.split != nil {
+		p.split.copied(m)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"sync"
+	"time"
 
 	"shardsh/cluster/pegasus/wire"
 	"shardsh/cluster/sandbox/engine"
@@ -13,6 +14,7 @@ import (
 //
 //	INACTIVE              nothing; after a start, and when the group has no place for it
 //	POTENTIAL_SECONDARY   a learner: takes copied rows and mutations, counts for nothing
+//	PARTITION_SPLIT       the child of a partition that is being split, which is no partition yet: as a learner
 //	SECONDARY             takes mutations; a write is acknowledged only when every secondary has it
 //	PRIMARY               serves clients; its loop (primary.go) makes the mutations
 type replica struct {
@@ -28,20 +30,26 @@ type replica struct {
 	status wire.ReplicaStatus
 	at     point
 	loop   *primary // while PRIMARY
-	limits limits
-	stats  stats
+	// splitting: the loop is making a child, or about to. sealed: it is registering it, and clients have to wait.
+	splitting, sealed bool
+	limits            limits
+	stats             stats
+	hot               [2]hotkeys // by wire.HotkeyType
 	// keys are the rows there were at the point counted, nil while nobody has counted.
 	keys    int64
 	counted *point
 	scans   map[int64]*scanContext
+	compact compaction
 }
 
 func newReplica(s *replicaServer, pid wire.GPID, at point) *replica {
-	return &replica{
+	r := &replica{
 		s: s, pid: pid, at: at, prefix: rowPrefix(pid), end: engine.After(rowPrefix(pid)), stateKey: stateKeyOf(pid),
 		app: &app{ID: pid.App}, group: group{PID: pid, Primary: noNode}, status: wire.ReplicaInactive,
 		scans: map[int64]*scanContext{},
 	}
+	r.compact.finished = s.compactedAt(pid)
+	return r
 }
 
 // assign gives the replica its place in a group, unless it knows a newer one.
@@ -73,7 +81,7 @@ func (r *replica) become(status wire.ReplicaStatus) {
 	r.status = status
 	if r.loop != nil && status != wire.ReplicaPrimary {
 		close(r.loop.fenced)
-		r.loop = nil
+		r.loop, r.splitting, r.sealed = nil, false, false
 	}
 	if status != wire.ReplicaPrimary {
 		r.closeScans()
@@ -95,21 +103,24 @@ func (r *replica) setApp(a *app) {
 func (r *replica) report() report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.s.alone() {
-		return report{wire.ReplicaInactive, r.group.Ballot, r.at}
+	now := report{
+		Status: r.status, Ballot: r.group.Ballot, At: r.at, Compact: r.compactStatus(time.Now()), Full: r.s.disks.replicaFull(r.pid),
 	}
-	return report{r.status, r.group.Ballot, r.at}
+	if r.s.alone() {
+		now.Status = wire.ReplicaInactive
+	}
+	return now
 }
 
 // readable says whether clients may read here; the code is a header error.
-func (r *replica) readable(backup bool) (a *app, code string) {
+func (r *replica) readable(backup bool, hash uint64) (a *app, code string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.s.alone() {
 		return nil, wire.CodeInvalidState
 	}
 	if r.status == wire.ReplicaPrimary || backup && r.status == wire.ReplicaSecondary {
-		return r.app, ""
+		return r.app, r.misplaced(hash)
 	}
 	return nil, wire.CodeInvalidState
 }
@@ -119,7 +130,7 @@ func (r *replica) prepare(m mutation) (engine.Pending, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case r.status != wire.ReplicaSecondary && r.status != wire.ReplicaPotentialSecondary || r.s.alone():
+	case r.status != wire.ReplicaSecondary && !r.learns() || r.s.alone():
 		return engine.Pending{}, errInactive
 	case m.Ballot < r.group.Ballot:
 		return engine.Pending{}, errStale
@@ -133,6 +144,7 @@ func (r *replica) prepare(m mutation) (engine.Pending, error) {
 	pending, err := r.s.store.ApplyAsync(batch)
 	if err == nil {
 		r.at = m.Last
+		r.stats.written.Add(int64(len(m.Repr)))
 	}
 	return pending, err
 }
@@ -158,21 +170,37 @@ func (r *replica) learn(ballot int64, clear bool) (report, error) {
 		}
 		r.at = incomplete
 	}
-	return report{r.status, r.group.Ballot, r.at}, nil
+	return report{Status: r.status, Ballot: r.group.Ballot, At: r.at}, nil
+}
+
+// learns says whether the replica takes what is copied to it; r.mu is held.
+func (r *replica) learns() bool {
+	return r.status == wire.ReplicaPotentialSecondary || r.status == wire.ReplicaPartitionSplit
 }
 
 func (r *replica) learnRows(ballot int64, repr []byte) error {
-	if err := r.learning(ballot); err != nil {
-		return err
-	}
 	batch, err := r.s.store.BatchOf(repr)
 	if err != nil {
 		return err
 	}
-	return r.s.store.Apply(batch)
+	// The rows are there before another copy can clear them: a copy that was given up must not mix with the next one.
+	r.mu.Lock()
+	if err := r.learning(ballot); err != nil {
+		r.mu.Unlock()
+		return errors.Join(err, batch.Close())
+	}
+	r.stats.written.Add(int64(len(repr)))
+	pending, err := r.s.store.ApplyAsync(batch)
+	r.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return pending.Wait()
 }
 
 func (r *replica) learnEnd(ballot int64, at point) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err := r.learning(ballot); err != nil {
 		return err
 	}
@@ -183,19 +211,16 @@ func (r *replica) learnEnd(ballot int64, at point) error {
 	if err := r.s.store.Apply(b); err != nil {
 		return err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.at = at
 	return nil
 }
 
+// learning says whether rows of a copy are welcome; r.mu is held.
 func (r *replica) learning(ballot int64) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	switch {
 	case ballot < r.group.Ballot:
 		return errStale
-	case r.status != wire.ReplicaPotentialSecondary || r.at != incomplete:
+	case !r.learns() || r.at != incomplete:
 		return errInactive
 	}
 	return nil

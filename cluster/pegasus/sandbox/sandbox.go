@@ -1,21 +1,31 @@
 // Package sandbox is a small Pegasus cluster on loopback addresses: two meta servers and some replica servers that
-// speak Pegasus 2.5's client protocol, for drills, demos and tests. It is no store, and says so where it is asked.
+// speak Pegasus 2.5's client protocol, or 2.6's, for drills, demos and tests. It is no store, and says so where it is asked.
 //
 //	cluster.go     the cluster: starting and finding its servers; steer.go what is done to them; election.go who leads
 //	gate.go        what stands before a server: paused, slow, throttled, fault points; view.go who reaches whom
-//	listener.go    frames in, frames out; the same for both kinds of server
+//	listener.go    frames in, frames out; the same for both kinds of server. http.go and pages*.go: HTTP on the same port
+//	forward.go     what a meta server that does not lead does with the requests of C++ clients and servers
 //	messages.go    what servers say to each other
-//	meta*.go       the meta server: tables, envs, calls; guardian.go who replaces whom
+//	meta*.go       the meta server: tables, envs, calls, splits; guardian.go who replaces whom
 //	node.go        a replica server; data.go and scan.go its calls; limits.go what a table's envs deny
-//	command.go     remote commands; settings.go, counters.go and stats.go what they show and change
+//	command.go     remote commands; settings.go what they change; counters.go and metrics.go what is counted, for 2.5 and 2.6
+//	stats.go       what replicas count; latency.go how long calls took; figures.go what is measured when somebody looks
+//	disk.go        the disks of a replica server; hotkey.go what is asked for most; apps.go what it knows of tables
+//	recovery.go    a meta server that has lost everything asks the replica servers
 //	replica.go     one replica; primary.go how writes are ordered and acknowledged; learner.go how one catches up
+//	split.go       how a partition becomes two; child.go how the second one is made; compact.go what is cleared away
 //	layout.go      keys and values in the store
+//	release.go     what depends on the release that is spoken
 //
 // What holds: a write is acknowledged when every member of its partition's group has it, at least a majority of the
 // replicas wanted, and then survives any kill of servers, and of the whole process.
 package sandbox
 
-import "shardsh/cluster/sandbox"
+import (
+	"slices"
+
+	"shardsh/cluster/sandbox"
+)
 
 // Kind is the Pegasus emulator.
 func Kind() sandbox.Kind {
@@ -25,6 +35,7 @@ func Kind() sandbox.Kind {
 			{Name: "onebox", Aliases: []string{"ClusterA"}},
 			{Name: "onebox2", Aliases: []string{"ClusterB"}},
 		},
-		New: start,
+		Compat: slices.Clone(releaseNames[:]),
+		New:    start,
 	}
 }

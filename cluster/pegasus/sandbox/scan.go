@@ -29,7 +29,7 @@ type scanContext struct {
 }
 
 // getScanner opens a scan and reads its first batch.
-func (r *replica) getScanner(a *app, q *wire.GetScannerRequest, out *wire.ScanResponse) error {
+func (r *replica) getScanner(q *wire.GetScannerRequest, out *wire.ScanResponse) error {
 	if badFilter(q.HashKeyFilter) || badFilter(q.SortKeyFilter) {
 		out.Error = wire.StatusInvalidArgument
 		return nil
@@ -59,25 +59,27 @@ func (r *replica) getScanner(a *app, q *wire.GetScannerRequest, out *wire.ScanRe
 	}
 	c.opts.HashKeyPattern, c.opts.SortKeyPattern = bytes.Clone(q.HashKeyPattern), bytes.Clone(q.SortKeyPattern)
 	// The first batch may look at more rows than it may return; the later ones may not.
-	return r.scanBatch(a, c, maxScanRows, out)
+	return r.scanBatch(c, maxScanRows, out)
 }
 
 // scan continues a scan.
-func (r *replica) scan(a *app, id int64, out *wire.ScanResponse) error {
+func (r *replica) scan(id int64, out *wire.ScanResponse) error {
 	c := r.takeScan(id)
 	if c == nil {
 		out.Error = wire.StatusNotFound
 		return nil
 	}
-	return r.scanBatch(a, c, c.batch, out)
+	return r.scanBatch(c, c.batch, out)
 }
 
 // scanBatch reads rows until one of the limits, and keeps the context when there is more.
-func (r *replica) scanBatch(a *app, c *scanContext, maxSeen int, out *wire.ScanResponse) error {
+func (r *replica) scanBatch(c *scanContext, maxSeen int, out *wire.ScanResponse) error {
 	now := time.Now()
-	check := r.hashCheck(a, c.opts.ValidatePartitionHash == nil || *c.opts.ValidatePartitionHash)
+	r.mu.Lock()
+	check := r.hashCheck(c.opts.ValidatePartitionHash == nil || *c.opts.ValidatePartitionHash)
+	r.mu.Unlock()
 	counting, expiry := isTrue(c.opts.OnlyReturnCount), isTrue(c.opts.ReturnExpireTS)
-	var rows arena
+	out.Written = &wire.RowBuffer{Bytes: r.s.rows.get()}
 	count, complete, late := int32(0), false, false
 	for seen := 0; int(count) < c.batch && seen < maxSeen && c.iter.Valid(); seen++ {
 		past := bytes.Compare(c.iter.Key(), c.stop)
@@ -92,7 +94,7 @@ func (r *replica) scanBatch(a *app, c *scanContext, maxSeen int, out *wire.ScanR
 		if !wire.Expired(expireOf(value), now) && check(key) && c.matches(key) {
 			count++
 			if !counting {
-				out.Rows = append(out.Rows, rows.row(key, value, c.opts.NoValue, expiry))
+				c.add(out.Written, key, value, expiry)
 			}
 		}
 		if past == 0 {
@@ -120,6 +122,19 @@ func (r *replica) scanBatch(a *app, c *scanContext, maxSeen int, out *wire.ScanR
 	return c.iter.Close()
 }
 
+// add adds a row of the store to an answer.
+func (c *scanContext) add(rows *wire.RowBuffer, key, value []byte, expiry bool) {
+	var data []byte
+	if !c.opts.NoValue {
+		data = dataOf(value)
+	}
+	expire := int32(0)
+	if expiry {
+		expire = expireOf(value)
+	}
+	rows.Add(key, data, expire)
+}
+
 func (c *scanContext) matches(key []byte) bool {
 	if c.opts.HashKeyFilter == wire.FilterNone && c.opts.SortKeyFilter == wire.FilterNone {
 		return true
@@ -130,12 +145,12 @@ func (c *scanContext) matches(key []byte) bool {
 }
 
 // hashCheck answers which rows belong to the partition: all of them, unless the table's env says that rows left over
-// from a split are to be told apart and the request wants that too.
-func (r *replica) hashCheck(a *app, wanted bool) func(key []byte) bool {
-	if !wanted || a.Envs[envValidateHash] != "true" {
+// from a split are to be told apart and the request wants that too. r.mu is held.
+func (r *replica) hashCheck(wanted bool) func(key []byte) bool {
+	if !wanted || r.app.Envs[envValidateHash] != "true" || r.group.Count <= 0 {
 		return func([]byte) bool { return true }
 	}
-	version := uint64(a.Partitions - 1)
+	version := uint64(r.group.Count - 1)
 	return func(key []byte) bool {
 		hash, sort, err := wire.DecodeKey(key)
 		return err == nil && wire.Hash(hash, sort)&version == uint64(r.pid.Partition)
@@ -193,6 +208,7 @@ func (s *replicaServer) sweepScans() {
 		case <-s.stop:
 			return
 		case now := <-tick.C:
+			s.disks.sweep()
 			for _, r := range s.all() {
 				r.expireScans(now)
 			}

@@ -32,7 +32,10 @@ func (s *setting) get() int64 {
 }
 
 // command makes a remote command of the setting, which may be least or more.
-func (s *setting) command(name, help string, least int64) command {
+func (s *setting) command(r release, name, help string, least int64) command {
+	if r >= release26 {
+		return command{name, "[num | DEFAULT]", help, func(args []string) string { return s.told(name, least, args) }}
+	}
 	return command{name, "[num | DEFAULT]", help, func(args []string) string {
 		switch {
 		case len(args) == 0:
@@ -50,6 +53,25 @@ func (s *setting) command(name, help string, least int64) command {
 	}}
 }
 
+// told is the command as releases after 2.5 have it.
+func (s *setting) told(name string, least int64, args []string) string {
+	switch {
+	case len(args) == 0:
+		return told("", name, strconv.FormatInt(s.value.Load(), 10))
+	case len(args) > 1:
+		return told(fmt.Sprintf("ERR: invalid arguments '%s', only one argument is acceptable", strings.Join(args, " ")), "", nil)
+	case strings.EqualFold(args[0], "DEFAULT"):
+		s.value.Store(s.standard)
+		return told("", name, s.standard)
+	}
+	n, err := strconv.ParseInt(args[0], 10, 32)
+	if err != nil || n < least {
+		return told(fmt.Sprintf("ERR: invalid argument '%s', the value is not acceptable", args[0]), "", nil)
+	}
+	s.value.Store(n)
+	return told("", "", nil)
+}
+
 // metaSettings are a meta server's.
 type metaSettings struct {
 	assignDelay    *setting // milliseconds of Pegasus's time, which passes timers times as fast here
@@ -64,10 +86,14 @@ func newMetaSettings() metaSettings {
 }
 
 func (m *metaServer) settingCommands() []command {
+	r := m.net.release()
 	return []command{
-		m.settings.livePercentage.command("meta.live_percentage", "percentage of live nodes below which nothing is cured", 0),
-		m.settings.assignDelay.command("meta.lb.assign_delay_ms", "how long a dropped replica is waited for before another node gets a copy", 1),
+		m.settings.livePercentage.command(r, "meta.live_percentage", "percentage of live nodes below which nothing is cured", 0),
+		m.settings.assignDelay.command(r, "meta.lb.assign_delay_ms", "how long a dropped replica is waited for before another node gets a copy", 1),
 		{"meta.lb.get_balance_operation_count", "[total|move_pri|copy_pri|copy_sec]", "moves that balancing would make", func([]string) string {
+			if r >= release26 {
+				return indented(map[string]int{"total": 0}, "  ")
+			}
 			return "total=0"
 		}},
 	}
@@ -105,23 +131,40 @@ func (n *nodeSettings) init() {
 }
 
 func (s *replicaServer) settingCommands() []command {
+	r := s.net.release()
 	return []command{
-		s.settings.sendRate.command("nfs.max_send_rate_megabytes_per_disk", "how fast replicas are sent to other nodes, MB/s", 1),
-		s.settings.copyRate.command("nfs.max_copy_rate_megabytes_per_disk", "how fast replicas are taken from other nodes, MB/s", 1),
+		s.settings.sendRate.command(r, "nfs.max_send_rate_megabytes_per_disk", "how fast replicas are sent to other nodes, MB/s", 1),
+		s.settings.copyRate.command(r, "nfs.max_copy_rate_megabytes_per_disk", "how fast replicas are taken from other nodes, MB/s", 1),
 		{"replica.deny-client", "<true|false>", "whether requests of clients are ignored", func(args []string) string {
-			if len(args) == 0 {
-				return strconv.FormatBool(s.settings.denyClient.Load())
-			}
-			deny, err := strconv.ParseBool(args[0])
-			if err != nil {
-				return "ERR: invalid arguments"
-			}
-			s.settings.denyClient.Store(deny)
-			return "OK"
+			return s.denyClient(r, args)
 		}},
 		{"replica.kill_partition", "[app_id [partition_index]]", "close replicas, which the meta server then brings back", s.killPartition},
+		{"replica.query-compact", "[app_id|app_id.partition,...]", "when replicas were compacted, and whether they are being", s.queryCompact},
 		{"replica.query-app-envs", "[app_id|app_id.partition,...]", "the envs that replicas know", s.queryEnvs},
 	}
+}
+
+// denyClient reads or sets whether clients are ignored.
+func (s *replicaServer) denyClient(r release, args []string) string {
+	now := strconv.FormatBool(s.settings.denyClient.Load())
+	switch {
+	case len(args) == 0 && r >= release26:
+		return told("", "replica.deny-client", now)
+	case len(args) == 0:
+		return now
+	}
+	deny, err := strconv.ParseBool(args[0])
+	switch {
+	case err != nil && r >= release26:
+		return told(fmt.Sprintf("ERR: invalid arguments, '%s' is not a boolean", args[0]), "", nil)
+	case err != nil:
+		return "ERR: invalid arguments"
+	}
+	s.settings.denyClient.Store(deny)
+	if r >= release26 {
+		return told("", "", nil)
+	}
+	return "OK"
 }
 
 // pace waits as long as bytes may take at a rate.

@@ -25,6 +25,14 @@ var rateNames = [...]string{
 	"check_and_set_qps", "check_and_mutate_qps", "scan_qps",
 }
 
+// metricNames are what both are called from 2.6 on, where they only grow.
+var metricNames = [statCount]string{
+	"get_requests", "multi_get_requests", "batch_get_requests", "put_requests", "multi_put_requests", "remove_requests",
+	"multi_remove_requests", "incr_requests", "check_and_set_requests", "check_and_mutate_requests", "scan_requests",
+	"read_capacity_units", "write_capacity_units", "throttling_delayed_write_requests", "throttling_rejected_write_requests",
+	"throttling_delayed_read_requests", "throttling_rejected_read_requests",
+}
+
 // recentNames are numbers since they were last read.
 var recentNames = map[int]string{
 	statReadUnits: "recent.read.cu", statWriteUnits: "recent.write.cu",
@@ -46,7 +54,8 @@ const unitBytes = 4096
 func units(bytes int) int64 { return int64(max(1, (bytes+unitBytes-1)/unitBytes)) }
 
 type stats struct {
-	counts [statCount]atomic.Int64
+	counts  [statCount]atomic.Int64
+	written atomic.Int64 // bytes of all mutations since the server started
 
 	mu    sync.Mutex
 	since time.Time // of the last look at the rates
@@ -73,17 +82,18 @@ func (s *stats) verdict(v verdict, delayed, rejected int) {
 	}
 }
 
-// rateWindow is the least time over which rates are taken; whoever looks sooner sees those from before.
-const rateWindow = time.Second
+// rateWindow is the least time over which rates are taken, as in Pegasus; whoever looks sooner sees those from before.
+const rateWindow = 100 * time.Millisecond
 
 // perSecond answers the rates since they were last looked at.
 func (s *stats) perSecond(started, now time.Time) [len(rateNames)]float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.since.IsZero() {
+	first := s.since.IsZero()
+	if first {
 		s.since = started
 	}
-	if took := now.Sub(s.since); took >= rateWindow {
+	if took := now.Sub(s.since); took >= rateWindow || first && took > 0 {
 		for i := range rateNames {
 			count := s.counts[i].Load()
 			s.rates[i], s.seen[i] = float64(count-s.seen[i])/took.Seconds(), count

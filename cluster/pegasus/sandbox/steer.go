@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -182,23 +183,46 @@ func (c *cluster) resume(endpoint string, meta int) error {
 	return nil
 }
 
-// Lose kills a replica server unless it is dead, and deletes its store.
+// Lose kills a replica server unless it is dead, and deletes its store. A meta server has nothing of its own: what is
+// lost with it is what Pegasus keeps in ZooKeeper, and so the leading one goes as well.
 func (c *cluster) Lose(_ context.Context, endpoint string) error {
 	c.steer.Lock()
 	defer c.steer.Unlock()
-	_, id, err := c.find(endpoint)
-	switch {
-	case err != nil:
+	meta, id, err := c.find(endpoint)
+	if err != nil {
 		return err
-	case id == noNode:
-		return spec.Errorf(spec.Unable, "%s is a meta server: its state is in ZooKeeper, not with it", endpoint)
 	}
-	if c.runs(-1, id) {
+	if c.runs(meta, id) {
 		if err := c.kill(endpoint); err != nil {
 			return err
 		}
 	}
+	if id == noNode {
+		return c.loseMetadata()
+	}
 	return os.RemoveAll(c.nodeDir(id))
+}
+
+// loseMetadata empties the store of the meta servers. c.steer is held.
+func (c *cluster) loseMetadata() error {
+	if boss := c.leader(); boss != nil {
+		if err := c.kill(boss.address); err != nil {
+			return err
+		}
+	}
+	if err := c.store.Close(); err != nil {
+		return err
+	}
+	dir := filepath.Join(c.dir, "meta")
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	store, err := openStore(dir, c.log)
+	if err != nil {
+		return err
+	}
+	c.store = store
+	return markLost(store)
 }
 
 // Slow makes a server answer later.
@@ -207,6 +231,18 @@ func (c *cluster) Slow(_ context.Context, endpoint string, by time.Duration) err
 		return err
 	}
 	c.gate(endpoint).slow.Store(int64(by))
+	return nil
+}
+
+// Fill has other files take a part of each of a replica server's disks.
+func (c *cluster) Fill(_ context.Context, endpoint string, percent int) error {
+	switch _, id, err := c.find(endpoint); {
+	case err != nil:
+		return err
+	case id == noNode:
+		return spec.Errorf(spec.Unable, "%s is a meta server: it keeps no replicas on disks", endpoint)
+	}
+	c.gate(endpoint).filled.Store(int64(percent))
 	return nil
 }
 

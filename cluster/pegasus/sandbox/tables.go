@@ -34,7 +34,7 @@ func (m *metaServer) onRecallApp(_ *inbound, q *wire.RecallAppRequest, out *wire
 	}
 	a := *old
 	a.Name, a.Status, a.Dropped, a.ExpiresAt = name, wire.AppAvailable, 0, 0
-	out.Err, out.Info = wire.OK, a.info()
+	out.Err, out.Info = wire.OK, m.net.release().info(&a)
 	if err := m.recall(&a); err != nil {
 		m.log("recall table %s: %v", name, err)
 		out.Err = "ERR_FS_INTERNAL"
@@ -46,6 +46,7 @@ func (m *metaServer) onRecallApp(_ *inbound, q *wire.RecallAppRequest, out *wire
 // recall makes a dropped table available. Its partitions have no members: who led them last is the last to have left,
 // and leads again once it is alive. m.mu is held.
 func (m *metaServer) recall(a *app) error {
+	a.Version++
 	values := map[string]any{string(appKey(a.ID)): a}
 	var groups []group
 	for i := range a.Partitions {
@@ -148,9 +149,9 @@ func (m *metaServer) onSetReplicaCount(_ *inbound, q *wire.SetReplicaCountReques
 func (m *metaServer) want(pid wire.GPID, replicas int) {
 	for {
 		m.mu.Lock()
-		g := m.groups[pid]
+		g, born := m.groups[pid]
 		m.mu.Unlock()
-		if g.Max == replicas {
+		if !born || g.Max == replicas { // an unborn child will have what its parent has
 			return
 		}
 		if _, err := m.change(g, func(g *group) { g.Max = replicas }); err != nil && !m.available(pid) {

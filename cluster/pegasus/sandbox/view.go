@@ -46,6 +46,8 @@ func (v view) node(id nodeID) (nodeLink, error) {
 
 func (v view) address(id nodeID) string   { return v.c.address(id) }
 func (v view) gate(endpoint string) *gate { return v.c.gate(endpoint) }
+func (v view) release() release           { return v.c.release }
+func (v view) cluster() string            { return v.c.name }
 
 // slowLink is a link to a slow server: its mutations take longer. Many can be under way at once.
 type slowLink struct {

@@ -13,6 +13,25 @@ type Type[T any] struct {
 	least int // the fewest bytes a value takes, for checking announced counts
 	write func(b []byte, v *T) []byte
 	read  func(d *decoder, v *T)
+	// room says how many bytes a value takes, or a few more; nil where values are small.
+	room func(v *T) int
+}
+
+// small is the room for a value of a type that does not say more: growing a few times would cost more than this does.
+const small = 128
+
+// roomFor is how much memory to get before a value is written.
+func (t *Type[T]) roomFor(v *T) int {
+	if t.room == nil {
+		return small
+	}
+	return t.room(v)
+}
+
+// sized is the type with a room of its own.
+func (t Type[T]) sized(room func(v *T) int) Type[T] {
+	t.room = room
+	return t
 }
 
 // Append writes v's payload (without any field header).
@@ -48,38 +67,45 @@ var (
 			}
 			*v = c == 1
 		},
+		nil,
 	}
 	i32Type = Type[int32]{
 		"i32", kindI32, 4,
 		func(b []byte, v *int32) []byte { return appendI32(b, *v) },
 		func(d *decoder, v *int32) { *v = d.i32() },
+		nil,
 	}
 	i64Type = Type[int64]{
 		"i64", kindI64, 8,
 		func(b []byte, v *int64) []byte { return appendI64(b, *v) },
 		func(d *decoder, v *int64) { *v = d.i64() },
+		nil,
 	}
 	stringType = Type[string]{
 		"string", kindString, 4,
 		func(b []byte, v *string) []byte { return appendText(b, *v) },
 		func(d *decoder, v *string) { *v = d.text() },
+		nil,
 	}
 	blobType = Type[[]byte]{
 		"blob", kindStruct, 4,
 		func(b []byte, v *[]byte) []byte { return append(appendI32(b, int32(len(*v))), *v...) },
 		func(d *decoder, v *[]byte) { *v = d.bytes() },
+		nil,
 	}
 	// codeType is both error_code and task_code: a name.
-	codeType = Type[string]{"error_code", kindStruct, 4, stringType.write, stringType.read}
+	codeType = Type[string]{"error_code", kindStruct, 4, stringType.write, stringType.read, nil}
 	gpidType = Type[GPID]{
 		"gpid", kindStruct, 8,
 		func(b []byte, v *GPID) []byte { return appendI64(b, v.pack()) },
 		func(d *decoder, v *GPID) { *v = unpackGPID(d.i64()) },
+		nil,
 	}
 	addressType = Type[Address]{
 		"rpc_address", kindStruct, 8,
 		func(b []byte, v *Address) []byte { return appendI64(b, int64(*v)) },
 		func(d *decoder, v *Address) { *v = Address(d.i64()) },
+		nil,
 	}
 	hostPortType = Type[HostPort]{
 		"host_port", kindStruct, 7,
@@ -88,6 +114,7 @@ var (
 			return append(b, v.Type)
 		},
 		func(d *decoder, v *HostPort) { v.Host, v.Port, v.Type = d.text(), uint16(d.i16()), d.byte() },
+		nil,
 	}
 	emptyType = structOf[struct{}]("empty")
 )
@@ -98,6 +125,7 @@ func enumType[T ~int32](name string) Type[T] {
 		name, kindI32, 4,
 		func(b []byte, v *T) []byte { return appendI32(b, int32(*v)) },
 		func(d *decoder, v *T) { *v = T(d.i32()) },
+		nil,
 	}
 }
 

@@ -1,5 +1,6 @@
 // Package wire is the Pegasus client protocol ("THFT"): frames, the thrift strict binary encoding with Pegasus's
-// placeholder types, and a table of remote calls. Both ends use it, the driver and the sandbox server.
+// placeholder types, and a table of remote calls. Both ends use it, the driver and the sandbox server. What C++ clients
+// write around the same arguments and results ("RDSN") is in rdsn.go; only the server reads it.
 //
 //	request  = header (48 bytes in version 0) + message
 //	message  = 80 01 00 TT, name, seqid, field {type, id, args}, STOP

@@ -10,7 +10,7 @@ import (
 // Errors of frames. A server closes the connection on any of them, without an answer. They come wrapped with what was
 // found: test with errors.Is.
 var (
-	ErrMagic       = errors.New("not a THFT request")
+	ErrMagic       = errors.New("not a request")
 	ErrLength      = errors.New("impossible length")
 	ErrVersion     = errors.New("unknown header version")
 	ErrMessageType = errors.New("unexpected message type")
@@ -46,6 +46,7 @@ type Request struct {
 	Seq    int32
 	OneWay bool // marked as such by the client: no answer is expected
 	Args   []byte
+	RDSN   *RDSN // of a request in that framing, else nil
 }
 
 // metaV1 is the struct behind a version 1 header.
@@ -89,14 +90,18 @@ func sealRequest(b []byte, version uint32, start, body int) {
 	binary.BigEndian.PutUint32(b[at:], uint32(len(b)-body))
 }
 
-// ReadRequest reads one request. io.EOF alone means that the peer closed between requests. Memory grows with the
+// ReadRequest reads one request of any framing (THFT of either version, or RDSN). io.EOF alone means that the peer closed between requests. Memory grows with the
 // bytes that really come, never with what a length announces; the result owns its bytes.
 func ReadRequest(r io.Reader) (*Request, error) {
 	var head [headerV0]byte
 	if err := readHead(r, head[:4]); err != nil {
 		return nil, err
 	}
-	if string(head[:4]) != magic {
+	switch string(head[:4]) {
+	case magic:
+	case magicRDSN:
+		return readRDSN(r)
+	default:
 		return nil, fmt.Errorf("%w: it starts with %q", ErrMagic, head[:4])
 	}
 	if err := readRest(r, head[4:8]); err != nil {

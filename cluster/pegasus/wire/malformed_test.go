@@ -107,6 +107,17 @@ func TestMalformedFrames(t *testing.T) {
 		var a QueryConfigResponse
 		return QueryConfig.DecodeResult(r.Body, &a)
 	})
+	check("disks", goldenDisk, func(frame []byte) error {
+		r, err := ReadReply(bytes.NewReader(frame))
+		if err != nil {
+			return err
+		}
+		if !r.OK() {
+			return errors.New("rejected")
+		}
+		var a QueryDiskResponse
+		return QueryDisk.DecodeResult(r.Body, &a)
+	})
 	if total < 200 {
 		t.Errorf("only %d variants", total)
 	}
@@ -127,7 +138,7 @@ func TestSentinels(t *testing.T) {
 	}{
 		{"nothing", nil, io.EOF},
 		{"HTTP", []byte("GET /meta/apps HTTP/1.1\r\n\r\n"), ErrMagic},
-		{"RDSN", append([]byte("RDSN"), make([]byte, 188)...), ErrMagic},
+		{"RDSN without a length", append([]byte("RDSN"), make([]byte, 188)...), ErrLength},
 		{"version", with(4, 0, 0, 0, 2), ErrVersion},
 		{"header length", with(8, 0, 0, 0, 49), ErrLength},
 		{"body length", with(16, 0x7f), ErrLength},

@@ -9,11 +9,14 @@ type KeyValue struct {
 	ExpireTS   int32 // absent on the wire when 0
 }
 
-var keyValueType = structOf("key_value",
-	req(1, "key", blobType, func(m *KeyValue) *[]byte { return &m.Key }),
-	req(2, "value", blobType, func(m *KeyValue) *[]byte { return &m.Value }),
-	opt(3, "expire_ts_seconds", i32Type, func(m *KeyValue) *int32 { return &m.ExpireTS },
-		func(m *KeyValue) bool { return m.ExpireTS != 0 }),
+var (
+	rowFields = structOf("key_value",
+		req(1, "key", blobType, func(m *KeyValue) *[]byte { return &m.Key }),
+		req(2, "value", blobType, func(m *KeyValue) *[]byte { return &m.Value }),
+		opt(3, "expire_ts_seconds", i32Type, func(m *KeyValue) *int32 { return &m.ExpireTS },
+			func(m *KeyValue) bool { return m.ExpireTS != 0 }),
+	)
+	keyValueType = Type[KeyValue]{name: rowFields.name, kind: kindStruct, least: 1, write: writeRow, read: readRow}
 )
 
 // PutRequest sets a row. The optional fields are of releases after 2.5, and only servers among themselves use them.
@@ -157,6 +160,7 @@ const (
 type ScanResponse struct {
 	Error            int32
 	Rows             []KeyValue
+	Written          *RowBuffer // in place of Rows, when it is to be sent
 	ContextID        int64
 	AppID, Partition int32
 	Server           string
@@ -176,7 +180,7 @@ var (
 		ptr(5, "check_value_returned", boolType, func(m *PutRequest) **bool { return &m.CheckValueReturned }),
 		ptr(6, "check_value_exist", boolType, func(m *PutRequest) **bool { return &m.CheckValueExist }),
 		ptr(7, "check_value", blobType, func(m *PutRequest) **[]byte { return &m.CheckValue }),
-	)
+	).sized(func(m *PutRequest) int { return small + len(m.Key) + len(m.Value) })
 	updateType = structOf("update_response",
 		req(1, "error", i32Type, func(m *UpdateResponse) *int32 { return &m.Error }),
 		req(2, "app_id", i32Type, func(m *UpdateResponse) *int32 { return &m.AppID }),
@@ -190,7 +194,7 @@ var (
 		req(3, "app_id", i32Type, func(m *GetResponse) *int32 { return &m.AppID }),
 		req(4, "partition_index", i32Type, func(m *GetResponse) *int32 { return &m.Partition }),
 		req(6, "server", stringType, func(m *GetResponse) *string { return &m.Server }),
-	)
+	).sized(func(m *GetResponse) int { return small + len(m.Value) })
 	ttlType = structOf("ttl_response",
 		req(1, "error", i32Type, func(m *TTLResponse) *int32 { return &m.Error }),
 		req(2, "ttl_seconds", i32Type, func(m *TTLResponse) *int32 { return &m.TTL }),
@@ -209,7 +213,7 @@ var (
 		req(1, "hash_key", blobType, func(m *MultiPutRequest) *[]byte { return &m.HashKey }),
 		req(2, "kvs", rowsType, func(m *MultiPutRequest) *[]KeyValue { return &m.Rows }),
 		req(3, "expire_ts_seconds", i32Type, func(m *MultiPutRequest) *int32 { return &m.ExpireTS }),
-	)
+	).sized(func(m *MultiPutRequest) int { return small + len(m.HashKey) + roomForRows(m.Rows) })
 	multiRemoveType = structOf("multi_remove_request",
 		req(1, "hash_key", blobType, func(m *MultiRemoveRequest) *[]byte { return &m.HashKey }),
 		req(2, "sort_keys", blobsType, func(m *MultiRemoveRequest) *[][]byte { return &m.SortKeys }),
@@ -256,7 +260,7 @@ var (
 		req(3, "app_id", i32Type, func(m *MultiGetResponse) *int32 { return &m.AppID }),
 		req(4, "partition_index", i32Type, func(m *MultiGetResponse) *int32 { return &m.Partition }),
 		req(6, "server", stringType, func(m *MultiGetResponse) *string { return &m.Server }),
-	)
+	).sized(func(m *MultiGetResponse) int { return small + roomForRows(m.Rows) })
 	getScannerType = structOf("get_scanner_request",
 		req(1, "start_key", blobType, func(m *GetScannerRequest) *[]byte { return &m.StartKey }),
 		req(2, "stop_key", blobType, func(m *GetScannerRequest) *[]byte { return &m.StopKey }),
@@ -278,14 +282,32 @@ var (
 	)
 	scanResultType = structOf("scan_response",
 		req(1, "error", i32Type, func(m *ScanResponse) *int32 { return &m.Error }),
-		req(2, "kvs", rowsType, func(m *ScanResponse) *[]KeyValue { return &m.Rows }),
+		scanRows,
 		req(3, "context_id", i64Type, func(m *ScanResponse) *int64 { return &m.ContextID }),
 		req(4, "app_id", i32Type, func(m *ScanResponse) *int32 { return &m.AppID }),
 		req(5, "partition_index", i32Type, func(m *ScanResponse) *int32 { return &m.Partition }),
 		req(6, "server", stringType, func(m *ScanResponse) *string { return &m.Server }),
 		ptr(7, "kv_count", i32Type, func(m *ScanResponse) **int32 { return &m.Count }),
-	)
+	).sized(func(m *ScanResponse) int {
+		if m.Written != nil {
+			return small + len(m.Written.Bytes)
+		}
+		return small + roomForRows(m.Rows)
+	})
 )
+
+// scanRows are the rows of a scan, which a server may have written already.
+var scanRows = func() field[ScanResponse] {
+	f := req(2, "kvs", rowsType, func(m *ScanResponse) *[]KeyValue { return &m.Rows })
+	list := f.write
+	f.write = func(b []byte, m *ScanResponse) []byte {
+		if m.Written != nil {
+			return m.Written.write(b)
+		}
+		return list(b, m)
+	}
+	return f
+}()
 
 // The data calls. Remove, Get and TTL take a full key, SortKeyCount a bare hash key, ClearScanner a context id.
 var (

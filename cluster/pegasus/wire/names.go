@@ -24,6 +24,7 @@ const (
 	CodeInvalidData        = "ERR_INVALID_DATA"
 	CodeCapacityExceeded   = "ERR_CAPACITY_EXCEEDED"
 	CodeInvalidState       = "ERR_INVALID_STATE"
+	CodeChildRegistered    = "ERR_CHILD_REGISTERED"
 	CodeInactiveState      = "ERR_INACTIVE_STATE"
 	CodeNotEnoughMember    = "ERR_NOT_ENOUGH_MEMBER"
 	CodeServiceNotActive   = "ERR_SERVICE_NOT_ACTIVE"
@@ -38,6 +39,7 @@ const (
 	CodeUnauthenticated    = "ERR_UNAUTHENTICATED"
 	CodeTryAgain           = "ERR_TRY_AGAIN"
 	CodeReplicationFailure = "ERR_REPLICATION_FAILURE"
+	CodeServiceRunning     = "ERR_SERVICE_ALREADY_RUNNING"
 )
 
 // headerCodes are the names that the Go client knows: only these may stand in a response frame's header.

@@ -18,8 +18,12 @@ type RPC[Q, A any] struct {
 	result Type[A]
 }
 
+// headRoom is about what a frame has around its arguments or result.
+const headRoom = 128
+
 // AppendRequest writes a whole request frame.
 func (r *RPC[Q, A]) AppendRequest(b []byte, h Header, seq int32, args *Q) []byte {
+	b = slices.Grow(b, headRoom+r.args.roomFor(args))
 	start := len(b)
 	b = appendHeader(b, h)
 	body := len(b)
@@ -49,6 +53,7 @@ func (r *RPC[Q, A]) DecodeArgs(encoded []byte, args *Q) error {
 
 // AppendReply writes a whole response frame.
 func (r *RPC[Q, A]) AppendReply(b []byte, seq int32, result *A) []byte {
+	b = slices.Grow(b, headRoom+r.result.roomFor(result))
 	b, start := beginReply(b, r.Name, seq, OK)
 	b = append(b, byte(r.result.kind), 0, 0)
 	b = append(r.result.write(b, result), byte(kindStop))
@@ -105,5 +110,5 @@ type call interface {
 
 // calls lists every RPC.
 func calls() []call {
-	return slices.Concat(dataCalls(), metaCalls(), nodeCalls(), placementCalls(), tableCalls())
+	return slices.Concat(dataCalls(), metaCalls(), nodeCalls(), placementCalls(), tableCalls(), splitCalls(), diskCalls())
 }

@@ -37,8 +37,9 @@ type Options struct {
 
 // Store is the storage of one node. Its methods may be called from any goroutine, but not after Close.
 type Store struct {
-	db    *pebble.DB
-	cache *pebble.Cache
+	db       *pebble.DB
+	cache    *pebble.Cache
+	memTable uint64 // bytes of a full one
 }
 
 // Open opens the store in dir, creating it when there is none. Two processes cannot have the same store open.
@@ -75,7 +76,7 @@ func Open(dir string, options Options) (*Store, error) {
 		cache.Unref()
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
-	return &Store{db: db, cache: cache}, nil
+	return &Store{db: db, cache: cache, memTable: o.MemTableSize}, nil
 }
 
 // NewBatch returns an empty batch; it must be applied or closed.
