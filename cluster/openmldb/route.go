@@ -96,7 +96,7 @@ func (d *Driver) route(ctx context.Context, op string, name TableName, places bo
 
 // beginRoute answers what is known, or the look-up under way, which it begins when there is none: then it is the
 // caller's.
-func (d *Driver) beginRoute(ctx context.Context, name TableName, places bool) (t *Table, f *flight, mine bool) {
+func (d *Driver) beginRoute(ctx context.Context, name TableName, places bool) (_ *Table, _ *flight, mine bool) {
 	r := d.routes.of(name)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -105,23 +105,22 @@ func (d *Driver) beginRoute(ctx context.Context, name TableName, places bool) (t
 		most = d.routes.forPuts
 	}
 	known := r.table != nil && (r.placed || !places) && age < most
-	if r.now == nil && (!known || age > d.routes.refresh) {
-		f, mine = &flight{done: make(chan struct{}), placed: places || known && r.placed}, true
+	under := r.now
+	if under == nil && (!known || age > d.routes.refresh) {
+		under, mine = &flight{done: make(chan struct{}), placed: places || known && r.placed}, true
 		// It belongs to the driver: whoever asked first may give up while others wait.
 		aside := context.WithoutCancel(ctx)
-		if d.pool.spawn(func() { d.readRoute(aside, r, f, name) }) {
-			r.now = f
+		if d.pool.spawn(func() { d.readRoute(aside, r, under, name) }) {
+			r.now = under
 		} else {
-			f.err = &spec.Error{Kind: spec.Unavailable, Err: errClosed}
-			close(f.done)
+			under.err = &spec.Error{Kind: spec.Unavailable, Err: errClosed}
+			close(under.done)
 		}
-	} else {
-		f = r.now
 	}
 	if known {
 		return r.table, nil, false
 	}
-	return nil, f, mine
+	return nil, under, mine
 }
 
 func (d *Driver) readRoute(ctx context.Context, r *route, f *flight, name TableName) {
