@@ -115,6 +115,10 @@ func (d *Driver) Put(ctx context.Context, table TableName, row Row) error {
 			return err
 		}
 		p, err := t.place(op, row)
+		if err != nil && try == 0 && len(row.Values) != len(t.Schema.Columns) {
+			d.routes.of(table).forget(t) // a column may have been added since
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -13,8 +14,12 @@ import (
 	"shardsh/commands/spec"
 )
 
-// routes are the tables that row calls know, each until a tablet turns out to know better.
+// routes are the tables that row calls know. What is known is used until a tablet turns out to know better, or it is too
+// old: a put with the indexes of yesterday would not be found by one that was added since. Past the age to refresh it is
+// used still, and read anew beside.
 type routes struct {
+	refresh, forReads, forPuts time.Duration
+
 	mu     sync.Mutex
 	tables map[TableName]*route
 }
@@ -23,6 +28,7 @@ type routes struct {
 type route struct {
 	mu    sync.Mutex
 	table *Table
+	read  time.Time
 	// placed: the places of its indexes are those that the tablets have.
 	placed bool
 	now    *flight
@@ -36,7 +42,16 @@ type flight struct {
 	err    error
 }
 
-func newRoutes() *routes { return &routes{tables: map[TableName]*route{}} }
+// Ages of a table as row calls know it.
+const (
+	refreshAge = time.Second
+	readsAge   = 10 * time.Second
+	putsAge    = 2 * time.Second
+)
+
+func newRoutes() *routes {
+	return &routes{refresh: refreshAge, forReads: readsAge, forPuts: putsAge, tables: map[TableName]*route{}}
+}
 
 func (r *routes) of(table TableName) *route {
 	r.mu.Lock()
@@ -81,26 +96,31 @@ func (d *Driver) route(ctx context.Context, op string, name TableName, places bo
 
 // beginRoute answers what is known, or the look-up under way, which it begins when there is none: then it is the
 // caller's.
-func (d *Driver) beginRoute(ctx context.Context, name TableName, places bool) (t *Table, f *flight, mine bool) {
+func (d *Driver) beginRoute(ctx context.Context, name TableName, places bool) (_ *Table, _ *flight, mine bool) {
 	r := d.routes.of(name)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch {
-	case r.table != nil && (r.placed || !places):
+	age, most := time.Since(r.read), d.routes.forReads
+	if places {
+		most = d.routes.forPuts
+	}
+	known := r.table != nil && (r.placed || !places) && age < most
+	under := r.now
+	if under == nil && (!known || age > d.routes.refresh) {
+		under, mine = &flight{done: make(chan struct{}), placed: places || known && r.placed}, true
+		// It belongs to the driver: whoever asked first may give up while others wait.
+		aside := context.WithoutCancel(ctx)
+		if d.pool.spawn(func() { d.readRoute(aside, r, under, name) }) {
+			r.now = under
+		} else {
+			under.err = &spec.Error{Kind: spec.Unavailable, Err: errClosed}
+			close(under.done)
+		}
+	}
+	if known {
 		return r.table, nil, false
-	case r.now != nil:
-		return nil, r.now, false
 	}
-	f = &flight{done: make(chan struct{}), placed: places}
-	// It belongs to the driver: whoever asked first may give up while others wait.
-	aside := context.WithoutCancel(ctx)
-	if !d.pool.spawn(func() { d.readRoute(aside, r, f, name) }) {
-		f.err = &spec.Error{Kind: spec.Unavailable, Err: errClosed}
-		close(f.done)
-		return nil, f, true
-	}
-	r.now = f
-	return nil, f, true
+	return nil, under, mine
 }
 
 func (d *Driver) readRoute(ctx context.Context, r *route, f *flight, name TableName) {
@@ -114,7 +134,7 @@ func (d *Driver) readRoute(ctx context.Context, r *route, f *flight, name TableN
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.now = nil; err == nil {
-		r.table, r.placed, f.table = t, f.placed, t
+		r.table, r.placed, r.read, f.table = t, f.placed, time.Now(), t
 	}
 	f.err = err
 	close(f.done)
@@ -146,6 +166,24 @@ func (d *Driver) placeIndexes(ctx context.Context, t *Table) error {
 		x.Place = own.Indexes[at].Place
 	}
 	return nil
+}
+
+// current answers a table that knows the schema versions of rows: the one they were asked for, or one looked up since.
+func (d *Driver) current(ctx context.Context, op string, t *Table, rows ...[]byte) (*Table, error) {
+	old := func(row []byte) bool {
+		if len(row) < 2 {
+			return false
+		}
+		_, known := t.Schema.Versions[row[1]]
+		return !known
+	}
+	if !slices.ContainsFunc(rows, old) {
+		return t, nil
+	}
+	d.routes.of(t.TableName).forget(t)
+	ctx, cancel := d.bound(ctx)
+	defer cancel()
+	return d.route(ctx, op, t.TableName, false)
 }
 
 // leader is the tablet that takes the writes of a partition.

@@ -74,12 +74,17 @@ func (t *Table) row(op, key string, ms uint64, value []byte) (Row, error) {
 func (d *Driver) prepare(ctx context.Context, op string, name TableName, index string) (*Table, *Index, error) {
 	bounded, cancel := d.bound(ctx)
 	defer cancel()
-	t, err := d.route(bounded, op, name, false)
-	if err != nil {
-		return nil, nil, err
+	for try := 0; ; try++ {
+		t, err := d.route(bounded, op, name, false)
+		if err != nil {
+			return nil, nil, err
+		}
+		x, err := t.index(op, index)
+		if err == nil || try > 0 {
+			return t, x, err
+		}
+		d.routes.of(name).forget(t) // it may have been added since
 	}
-	x, err := t.index(op, index)
-	return t, x, err
 }
 
 // Get answers one row of a key: that of a time, or the newest.
@@ -108,6 +113,9 @@ func (d *Driver) Get(ctx context.Context, table TableName, q GetQuery) (row Row,
 		}
 		if found && a.GetTs() <= uint64(row.Time.UnixMilli()) {
 			continue
+		}
+		if now, err = d.current(ctx, op, now, a.GetValue()); err != nil {
+			return Row{}, false, err
 		}
 		if row, err = now.row(op, q.Key, a.GetTs(), a.GetValue()); err != nil {
 			return Row{}, false, err
@@ -322,6 +330,9 @@ func (c *cursor) read(ctx context.Context, d *Driver, limit uint32) error {
 	if err != nil {
 		return malformed(c.op, "", "%w", err)
 	}
+	if t, err = d.current(ctx, c.op, t, bytesOfRows(pairs)...); err != nil {
+		return err
+	}
 	for _, p := range pairs {
 		row, err := t.row(c.op, c.key, p.Time, p.Row)
 		if err != nil {
@@ -330,6 +341,14 @@ func (c *cursor) read(ctx context.Context, d *Driver, limit uint32) error {
 		c.rows = append(c.rows, row)
 	}
 	return c.advance(a, pairs, limit)
+}
+
+func bytesOfRows(pairs []wire.Pair) [][]byte {
+	all := make([][]byte, len(pairs))
+	for i, p := range pairs {
+		all[i] = p.Row
+	}
+	return all
 }
 
 // advance notes where the next page begins.

@@ -121,6 +121,9 @@ func (d *Driver) page(
 	page := TraversedPage{
 		Done: a.GetIsFinish(), Next: TraversePosition{Key: a.GetPk(), Time: a.GetTs(), Pos: a.GetTsPos()},
 	}
+	if t, err = d.current(ctx, op, t, bytesOfRows(pairs)...); err != nil {
+		return TraversedPage{}, 0, err
+	}
 	for _, p := range pairs {
 		row, err := t.row(op, p.Key, p.Time, p.Row)
 		if err != nil {
