@@ -114,7 +114,9 @@ func orders() sample {
 	for i := range 40 {
 		row := []any{
 			int64(1000 + i), fmt.Sprintf("customer%d", i%8), items[i%len(items)], int32(1 + i%5), int16(i % 6), float32(i) / 4,
-			float64(i*1995) / 100, i%3 != 0, wire.Date{Year: 2024, Month: 1 + i%12, Day: 1 + i%28}, int64(firstRow + 3_600_000*i),
+			float64(i*1995) / 100, i%3 != 0,
+			wire.Date{Year: 2024, Month: 1 + i%12, Day: 1 + i%28},
+			int64(firstRow + 3_600_000*i),
 		}
 		if i%10 == 9 {
 			row[2], row[4] = nil, nil

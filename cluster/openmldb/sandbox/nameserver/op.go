@@ -26,10 +26,8 @@ const noParent = math.MaxUint64
 
 // op is an operation: what its node in the tree holds, and the tasks that are left, the current one first.
 type op struct {
-	info  *api.OPInfo
-	tasks []*task
-	// chose is set by an election before its record is written again.
-	change *ns.ChangeLeaderData
+	info   *api.OPInfo
+	tasks  []*task
 	cancel context.CancelFunc // of the task at work, nil when there is none
 }
 

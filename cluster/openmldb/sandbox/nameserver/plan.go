@@ -109,6 +109,7 @@ func (y *layout) partitionTask(kind api.TaskType, endpoint, method string) {
 }
 
 func (y *layout) pause(at string) { y.partitionTask(api.TaskType_kPauseSnapshot, at, "PauseSnapshot") }
+
 func (y *layout) unpause(at string) {
 	y.partitionTask(api.TaskType_kRecoverSnapshot, at, "RecoverSnapshot")
 }
