@@ -103,8 +103,8 @@ func (c *cluster) Stop(ctx context.Context, endpoint string) error {
 	case c.gates[endpoint].Paused():
 		return spec.Errorf(spec.Refused, "%s is paused: it cannot stop by itself", endpoint)
 	}
+	var stop func(context.Context) error
 	c.mu.Lock()
-	stop := func(context.Context) error { return nil }
 	if ns >= 0 {
 		stop, c.ns[ns] = c.ns[ns].Stop, nil
 	} else {

@@ -227,10 +227,15 @@ func (f *fakeTablet) set(how func()) {
 	how()
 }
 
-// end ends every task that is under way.
+// end ends every task that is under way, and holds no later ones.
 func (f *fakeTablet) end(as api.TaskStatus) {
+	f.set(func() { f.held = false })
+	f.endHeld(as)
+}
+
+// endHeld ends every task that is under way.
+func (f *fakeTablet) endHeld(as api.TaskStatus) {
 	f.set(func() {
-		f.held = false
 		for _, tasks := range f.tasks {
 			for _, t := range tasks {
 				if t.GetStatus() == api.TaskStatus_kDoing {

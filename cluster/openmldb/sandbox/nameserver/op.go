@@ -1,6 +1,7 @@
 package nameserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -25,10 +26,8 @@ const noParent = math.MaxUint64
 
 // op is an operation: what its node in the tree holds, and the tasks that are left, the current one first.
 type op struct {
-	info  *api.OPInfo
-	tasks []*task
-	// chose is set by an election before its record is written again.
-	change *ns.ChangeLeaderData
+	info   *api.OPInfo
+	tasks  []*task
 	cancel context.CancelFunc // of the task at work, nil when there is none
 }
 
@@ -37,6 +36,9 @@ func (o *op) status() api.TaskStatus  { return o.info.GetTaskStatus() }
 func (o *op) table() tableName        { return tableName{o.info.GetDb(), o.info.GetName()} }
 func (o *op) over() bool              { return o.status() > api.TaskStatus_kDoing }
 func (o *op) become(s api.TaskStatus) { o.info.TaskStatus = s.Enum() }
+
+// place is where an operation stands among others: where its parent stood, when it has one.
+func (o *op) place() uint64 { return min(o.id(), o.info.GetParentId()) }
 
 // read reads the plan that the record holds.
 func (o *op) read(m proto.Message) error { return proto.Unmarshal(o.info.GetData(), m) }
@@ -133,7 +135,7 @@ func (l *lead) readOps() error {
 		}
 		all = append(all, o)
 	}
-	slices.SortFunc(all, func(a, b *op) int { return int(int64(a.id() - b.id())) })
+	slices.SortFunc(all, func(a, b *op) int { return cmp.Or(cmp.Compare(a.place(), b.place()), cmp.Compare(a.id(), b.id())) })
 	for _, o := range all {
 		if o.status() == api.TaskStatus_kDone || o.status() == api.TaskStatus_kCanceled {
 			if err := l.remove(l.at.op(o.id())); err != nil {
@@ -174,7 +176,8 @@ func (l *lead) resume(o *op) {
 		l.done = append(l.done, o)
 		return
 	}
-	l.enqueue(o)
+	q := &l.queues[o.info.GetVecIdx()%queues]
+	*q = append(*q, o)
 }
 
 func now() *uint64 { return proto.Uint64(uint64(time.Now().Unix())) }
@@ -221,7 +224,7 @@ func (l *lead) showOPStatus(_ context.Context, q *ns.ShowOPStatusRequest, a *ns.
 		a.OpStatus = append(a.OpStatus, s)
 		return false
 	})
-	slices.SortFunc(a.OpStatus, func(x, y *ns.OPStatus) int { return int(int64(x.GetOpId() - y.GetOpId())) })
+	slices.SortFunc(a.OpStatus, func(x, y *ns.OPStatus) int { return cmp.Compare(x.GetOpId(), y.GetOpId()) })
 	return nil
 }
 

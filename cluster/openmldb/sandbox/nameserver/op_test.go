@@ -164,6 +164,32 @@ func TestResume(t *testing.T) {
 	w.eventually("only what failed has a record", func() bool { return slices.Equal(w.records(), []string{"3"}) })
 }
 
+// A child whose parent is done stands in its parent's place, before what was asked for in between; after a change of the
+// leader, too.
+func TestResumeChild(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	w.table(1)
+	w.manual()
+	leader, follower := w.tablets[0], w.tablets[1]
+	leader.set(func() { leader.held = true })
+	w.order("UpdateTableAliveStatus", &ns.UpdateTableAliveRequest{Name: proto.String("t"), Endpoint: &follower.endpoint, IsAlive: proto.Bool(false)})
+	w.order("RecoverTable", &ns.RecoverTableRequest{Name: proto.String("t"), Pid: proto.Uint32(0), Endpoint: &follower.endpoint})
+	leader.hasTask(1)
+	w.snapshot(0)
+	leader.endHeld(api.TaskStatus_kDone)
+	leader.hasTask(3)
+	want := []string{"1 kRecoverTableOP 0 kDone -", "2 kMakeSnapshotOP 0 kInited -", "3 kReAddReplicaOP 0 kDoing kPauseSnapshot"}
+	w.becomes(want...)
+	if err := w.server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	w.becomes(want[1:]...)
+	leader.end(api.TaskStatus_kDone)
+	w.becomes("2 kMakeSnapshotOP 0 kDone -", "3 kReAddReplicaOP 0 kDone -")
+}
+
 // The numbers of operations go on where they were, those that were never created used up.
 func TestOpIDs(t *testing.T) {
 	t.Parallel()
