@@ -166,11 +166,8 @@ func (l *liveValues) fetch(name string) bool {
 		counts := map[string]int{}
 		found, err := driver.Tables(ctx)
 		for _, t := range found {
-			if t.DB != "" {
-				t.Name = t.DB + "/" + t.Name
-			}
-			tables = append(tables, t.Name)
-			counts[t.Name] = t.Partitions
+			tables = append(tables, t.FullName())
+			counts[t.FullName()] = t.Partitions
 		}
 		var bases []string
 		if d, ok := driver.(cluster.Databases); ok {
