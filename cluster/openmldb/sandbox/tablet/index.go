@@ -94,7 +94,8 @@ func comparePlaces(a, b place) int {
 	return cmp.Compare(b.seq, a.seq)
 }
 
-func (x *index) insert(key string, ts uint64, e *entry) {
+// insert adds a row, and answers its key as the index has it: a key of many rows is kept once.
+func (x *index) insert(key string, ts uint64, e *entry) string {
 	k := x.keys[key]
 	if k == nil {
 		k = &keyRows{key: key, seg: int(uint64(wire.Hash64(key)) % uint64(len(x.segs)))}
@@ -106,6 +107,7 @@ func (x *index) insert(key string, ts uint64, e *entry) {
 	x.segs[k.seg]++
 	x.size += rowCost
 	e.refs++
+	return k.key
 }
 
 // remove takes a row out; it answers whether that was the last index that had it.

@@ -200,7 +200,7 @@ func (p *partition) apply(e *entry) {
 			continue
 		}
 		if ts, err := p.time(x, e); err == nil {
-			x.insert(d.key, ts, e)
+			e.dims[i].key = x.insert(d.key, ts, e)
 		}
 	}
 	if e.refs > 0 {
