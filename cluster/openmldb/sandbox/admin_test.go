@@ -126,6 +126,7 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("operations: %v", all)
 	}
 	if !whole(u.all()...) {
+		u.describe()
 		t.Error("a refused call has changed something")
 	}
 }

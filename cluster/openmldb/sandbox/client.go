@@ -56,12 +56,11 @@ func outcome(a proto.Message) (code int32, text string) {
 
 // lead calls the leading nameserver.
 func (u *client) lead(ctx context.Context, method string, q, a proto.Message) error {
-	for i, s := range u.c.ns {
-		if s != nil && s.Leads() {
-			return u.call(ctx, u.c.nsAt[i], nameserver.ServiceName, method, q, a)
-		}
+	leader := u.c.leader()
+	if leader == nil {
+		return fmt.Errorf("%s: no nameserver leads", method)
 	}
-	return fmt.Errorf("%s: no nameserver leads", method)
+	return u.call(ctx, leader.Endpoint(), nameserver.ServiceName, method, q, a)
 }
 
 func (u *client) tablet(ctx context.Context, endpoint, method string, q, a proto.Message) error {

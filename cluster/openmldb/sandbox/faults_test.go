@@ -22,6 +22,7 @@ import (
 	"shardsh/cluster/openmldb/sandbox/tablet"
 	"shardsh/cluster/openmldb/wire"
 	"shardsh/cluster/sandbox"
+	"shardsh/cluster/sandbox/fault"
 	"shardsh/commands/spec"
 )
 
@@ -104,6 +105,17 @@ func TestFailedTask(t *testing.T) {
 	u.order("DeleteOP", &ns.DeleteOPRequest{OpId: all[0].OpId})
 	if got := u.ops(); len(got) != 0 {
 		t.Errorf("operations: %v", got)
+	}
+}
+
+// No caller can have a sandbox connect to another machine.
+func TestDialsOnlyHere(t *testing.T) {
+	n := network{cuts: map[cable]chan struct{}{}}
+	dial := n.dialer("127.0.0.1:1", &fault.Gate{})
+	for _, peer := range []string{"10.0.0.1:80", "example.org:80", "127.0.0.1", "", "[::ffff:10.0.0.1]:80"} {
+		if c, err := dial(t.Context(), peer); err == nil || !strings.Contains(err.Error(), "no address of this machine") {
+			t.Errorf("%q: %v, %v", peer, c, err)
+		}
 	}
 }
 

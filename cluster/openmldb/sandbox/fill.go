@@ -185,8 +185,20 @@ func (u *client) put(ctx context.Context, t *ns.TableInfo, row []any) error {
 	return nil
 }
 
-// synced waits until every follower has what its leader has, and the nameserver knows it.
+// synced waits until every follower has what its leader has now, and the nameserver knows it.
 func (u *client) synced(ctx context.Context) error {
+	has := map[string]uint64{}
+	for _, at := range u.c.tabletAt {
+		statuses, err := u.statuses(ctx, at)
+		if err != nil {
+			return err
+		}
+		for _, s := range statuses {
+			if s.GetMode() == api.TableMode_kTableLeader {
+				has[idOf(s.GetTid(), s.GetPid())] = s.GetOffset()
+			}
+		}
+	}
 	var err error
 	waited := u.c.await(ctx, "followers to have what their leaders have", func() bool {
 		var tables []*ns.TableInfo
@@ -196,7 +208,7 @@ func (u *client) synced(ctx context.Context) error {
 		for _, t := range tables {
 			for _, p := range t.GetTablePartition() {
 				for _, m := range p.GetPartitionMeta() {
-					if m.Offset == nil || m.GetOffset() != p.GetPartitionMeta()[0].GetOffset() {
+					if m.Offset == nil || m.GetOffset() != has[idOf(t.GetTid(), p.GetPid())] {
 						return false
 					}
 				}

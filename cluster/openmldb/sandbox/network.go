@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"sync"
 
@@ -69,9 +70,19 @@ func (n *network) pass(from, to string, gate *fault.Gate, ended <-chan struct{})
 	}
 }
 
+// onThisMachine says whether an address, which callers may name, is one that a sandbox may connect to.
+func onThisMachine(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && ip != nil && ip.IsLoopback()
+}
+
 // dialer is how a server connects to others.
 func (n *network) dialer(from string, gate *fault.Gate) func(ctx context.Context, peer string) (*rpc.Conn, error) {
 	return func(ctx context.Context, peer string) (*rpc.Conn, error) {
+		if !onThisMachine(peer) {
+			return nil, fmt.Errorf("%s is no address of this machine: a sandbox connects to nobody else", peer)
+		}
 		pass := func(ended <-chan struct{}) bool { return n.pass(from, peer, gate, ended) }
 		return rpc.Dial(ctx, peer, rpc.Options{
 			Credential: rpc.ServiceCredential,

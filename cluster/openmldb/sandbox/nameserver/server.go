@@ -158,6 +158,9 @@ func (s *Server) Stop(ctx context.Context) error {
 	return errors.Join(err, s.port.Abort())
 }
 
+// Endpoint is where the process listens.
+func (s *Server) Endpoint() string { return s.config.Endpoint }
+
 // Leads says whether the process leads.
 func (s *Server) Leads() bool { return s.leading() != nil }
 
