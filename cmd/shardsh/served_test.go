@@ -26,8 +26,14 @@ type served struct {
 // serve starts `shardsh sandbox --data-dir D onebox` and waits until it says that it is ready.
 func serve(t *testing.T, dir string) *served {
 	t.Helper()
+	return serveAs(t, dir, "onebox")
+}
+
+// serveAs is serve with other arguments.
+func serveAs(t *testing.T, dir string, args ...string) *served {
+	t.Helper()
 	s := &served{t: t, dir: dir, config: filepath.Join(t.TempDir(), "config.ini")}
-	s.cmd = exec.Command(program, "sandbox", "--data-dir", filepath.Join(dir, "data"), "onebox")
+	s.cmd = exec.Command(program, append([]string{"sandbox", "--data-dir", filepath.Join(dir, "data")}, args...)...)
 	s.cmd.Env = append(os.Environ(), isolated(dir)...)
 	var errs bytes.Buffer
 	s.cmd.Stderr = &errs

@@ -55,7 +55,7 @@ func follow(
 	for {
 		all, err := c.Ops(ctx, driver.OpFilter{Partition: -1})
 		if err != nil {
-			return nil, waited(ctx, nil, err)
+			return nil, lostSight(waited(ctx, nil, err))
 		}
 		ops := slices.DeleteFunc(all, func(op driver.Op) bool { return !chosen(op) })
 		over := 0
@@ -90,6 +90,16 @@ func waitedFor(ctx context.Context, what string, err error) error {
 	}
 	return spec.Errorf(spec.PartlyDone, "still going on when the time to wait was over: %s", what).
 		WithHint("the cluster goes on; showopstatus follows it")
+}
+
+// lostSight is about a change that the nameserver took, and of which nobody can say what became of it.
+func lostSight(err error) error {
+	switch spec.KindOf(err) {
+	case spec.PartlyDone, spec.Interrupted:
+		return err
+	}
+	return spec.Errorf(spec.UnknownOutcome, "the nameserver took it, and cannot be asked any more: %w", err).
+		WithHint("the operations go on when a nameserver leads; showopstatus follows them")
 }
 
 // doing names the operations that are not over, with the task each is at.

@@ -71,6 +71,18 @@ func TestOfflineThatDoesNothing(t *testing.T) {
 	}
 }
 
+// The nameserver dies after it said "ok": what becomes of it is not known, and not said to have failed.
+func TestOfflineOutOfSight(t *testing.T) {
+	f := small()
+	f.down("t32:1")
+	f.does = func(string) { f.lost = spec.Errorf(spec.Unavailable, "connection refused") }
+	c := OfflineEndpoint(f)
+	_, err := apply(t, planOf(t, c, callOf(c, "t32:1")))
+	if spec.KindOf(err) != spec.UnknownOutcome || !strings.Contains(err.Error(), "connection refused") || !strings.Contains(spec.HintOf(err), "showopstatus") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestFailedOp(t *testing.T) {
 	f := small()
 	f.down("t32:1")

@@ -24,6 +24,7 @@ type fake struct {
 	own     map[string][]driver.TabletPartition
 	pairs   map[string]driver.TermPair // by tablet, for what is not loaded
 	ops     []driver.Op
+	lost    error // in place of ops
 	traces  map[uint64]driver.OpTrace
 	held    []commands.Held
 
@@ -127,7 +128,7 @@ func (f *fake) Partition(ctx context.Context, name driver.TableName, pid uint32)
 }
 
 func (f *fake) Ops(context.Context, driver.OpFilter) ([]driver.Op, error) {
-	return slices.Clone(f.ops), nil
+	return slices.Clone(f.ops), f.lost
 }
 
 func (f *fake) TraceOps(context.Context, ...uint64) (map[uint64]driver.OpTrace, error) {

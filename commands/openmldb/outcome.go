@@ -120,6 +120,9 @@ func (r *request) follow(ctx context.Context, o outcome, report spec.Report) err
 		}
 	}
 	p, err := r.c.Partition(ctx, o.table, o.pid)
+	if err != nil && r.asked.Load() {
+		err = lostSight(err)
+	}
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,8 @@ import (
 //
 // The null bitmap has a bit a column, lowest first, and its padding bits are 1. Fixed columns stand in column order, a
 // NULL keeps its bytes. String offsets count from the row's first byte, 1 to 4 bytes wide by the row's size; a NULL
-// string has an offset, too. Offsets of 3 bytes are big endian, alone among all numbers.
+// string has an offset, too, which ends the string before it. The clients of the store leave that of the first string 0
+// when it is NULL. Offsets of 3 bytes are big endian, alone among all numbers.
 
 // rowHead is what stands before the null bitmap.
 const rowHead = 6
@@ -294,12 +295,13 @@ func (s *Schema) Decode(row []byte) ([]any, error) {
 		if offset += width; offset < fixed+texts*width {
 			end = getOffset(row[offset:], width)
 		}
+		if null {
+			continue // whatever its offset is
+		}
 		if begin < fixed+texts*width || begin > end || end > len(row) {
 			return nil, fmt.Errorf("column %s: its text reaches from %d to %d in a row of %d bytes", c.Name, begin, end, len(row))
 		}
-		if !null {
-			values[i] = string(row[begin:end])
-		}
+		values[i] = string(row[begin:end])
 	}
 	return values, nil
 }

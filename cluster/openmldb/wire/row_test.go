@@ -57,6 +57,40 @@ var everyType = []types.DataType{
 	types.DataType_kDouble, types.DataType_kDate, types.DataType_kTimestamp, types.DataType_kVarchar, types.DataType_kString,
 }
 
+// Rows as the store's own SDK writes them: the offset of a first string that is NULL is 0.
+func TestRowsOfClients(t *testing.T) {
+	one := schemaOf(types.DataType_kString, types.DataType_kInt)
+	wide := schemaOf(
+		types.DataType_kVarchar, types.DataType_kInt, types.DataType_kBigInt, types.DataType_kFloat, types.DataType_kDouble,
+		types.DataType_kBool, types.DataType_kSmallInt, types.DataType_kDate, types.DataType_kTimestamp, types.DataType_kVarchar,
+	)
+	at := int64(1528872944000)
+	for _, tt := range []struct {
+		schema Schema
+		row    string
+		want   []any
+	}{
+		{one, "01010c000000fd0400000000", []any{nil, int32(4)}},
+		{
+			wide, "01013400000000fc0100000002000000000000000000c03f000000000000044001030011047c0080c1edf7630100003133633177",
+			[]any{"c1", int32(1), int64(2), float32(1.5), 2.5, true, int16(3), Date{2024, 5, 17}, at, "w"},
+		},
+		{
+			wide, "010132000000fbfc0000000005000000000000000000000000000000000000000000000000000081c1edf763010000003178",
+			[]any{nil, nil, int64(5), nil, nil, nil, nil, nil, at + 1, "x"},
+		},
+		{
+			wide, "010131000000f8fe0100000006000000000000000000000000000000000000000000000000000082c1edf7630100003131",
+			[]any{"", int32(1), int64(6), nil, nil, nil, nil, nil, at + 2, nil},
+		},
+	} {
+		got, err := tt.schema.Decode(golden(t, tt.row))
+		if diff := cmp.Diff(tt.want, got); diff != "" || err != nil {
+			t.Errorf("%s: %v\n%s", tt.row, err, diff)
+		}
+	}
+}
+
 // Rows just below, at and above what one, two and three bytes of offset can address.
 func TestRowWidths(t *testing.T) {
 	s := schemaOf(types.DataType_kString, types.DataType_kBigInt, types.DataType_kVarchar)

@@ -167,6 +167,14 @@ func TestCalls(t *testing.T) {
 	}
 }
 
+// Queries are refused with a text that says why: there is nobody to answer them.
+func TestSQL(t *testing.T) {
+	n := newWorld(t).started()
+	for _, method := range sqlMethods {
+		refused[api.GeneralResponse](n, method, &api.EmptyRequest{}, 148, "the sandbox has no SQL engine")
+	}
+}
+
 func TestFaultPoints(t *testing.T) {
 	w := newWorld(t)
 	n := w.started()

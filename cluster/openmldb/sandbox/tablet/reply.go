@@ -39,6 +39,7 @@ const (
 	codeNoRoot              = 138
 	codeDeleteIndexFailed   = 142
 	codeAddIndexFailed      = 143
+	codeQueryFailed         = 148
 	codeEncode              = 152
 	codeInvalidArgs         = 161
 	codeMemoryLimit         = 164
@@ -67,6 +68,7 @@ var (
 	taskNotAdded    = status{codeError, "add task failed"}
 	makingSnapshot  = status{codeMakingSnapshot, "table status is kMakingSnapshot"}
 	notNormal       = status{codeNotNormal, "table status is not kNormal"}
+	noEngine        = status{codeQueryFailed, "the sandbox has no SQL engine"}
 	notPaused       = status{codeNotPaused, "table status is not kSnapshotPaused"}
 )
 

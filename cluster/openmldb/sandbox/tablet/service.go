@@ -1,15 +1,37 @@
 package tablet
 
 import (
+	"context"
 	"maps"
 	"slices"
 
+	"shardsh/cluster/openmldb/pb/api"
 	"shardsh/cluster/openmldb/sandbox/port"
 )
 
+// sqlMethods need a SQL engine. It is these that clients send a SELECT, or the query of a deployment, to.
+var sqlMethods = [...]string{
+	"Query", "SubQuery", "SQLBatchRequestQuery", "SubBatchRequestQuery", "CreateProcedure", "DropProcedure", "CreateFunction",
+	"DropFunction", "CreateAggregator",
+}
+
+// noSQL refuses one of sqlMethods. Their answers all begin with the fields of a GeneralResponse.
+func noSQL(_ context.Context, _ *port.Call, _ *api.EmptyRequest, a *api.GeneralResponse) error {
+	noEngine.general(a)
+	return nil
+}
+
 // services are what a tablet answers.
 func (t *Tablet) services() []port.Service {
-	return []port.Service{{Name: ServiceName, Methods: map[string]port.Method{
+	methods := t.methods()
+	for _, name := range sqlMethods {
+		methods[name] = port.On(noSQL)
+	}
+	return []port.Service{{Name: ServiceName, Methods: methods}}
+}
+
+func (t *Tablet) methods() map[string]port.Method {
+	return map[string]port.Method{
 		"Put":      port.On(t.put),
 		"Get":      port.On(t.get),
 		"Scan":     port.On(t.scan),
@@ -59,7 +81,7 @@ func (t *Tablet) services() []port.Service {
 		"ConnectZK":             port.On(t.connectZK),
 		"DisConnectZK":          port.On(t.disConnectZK),
 		"UpdateRealEndpointMap": port.On(t.updateRealEndpointMap),
-	}}}
+	}
 }
 
 // Calls names the calls as fault points do: "put", "get-table-status". It needs no running tablet.
