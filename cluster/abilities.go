@@ -23,6 +23,7 @@ func Abilities() []Ability {
 		{"table settings", "read and change a table's settings", has[TableSettings]},
 		{"examination", "know what is wrong with a cluster beyond its replicas", has[Examiner]},
 		{"node ages", "tell since when a node has been up", has[NodeAges]},
+		{"databases", "keep tables in databases", has[Databases]},
 	}
 }
 
@@ -97,6 +98,12 @@ const (
 	FewReplicas FindingKind = "few_replicas"
 	HeldSetting FindingKind = "held_setting"
 )
+
+// Databases keeps tables in databases: `use` chooses one, and words take their tables from it.
+type Databases interface {
+	// Databases lists their names, sorted.
+	Databases(ctx context.Context) ([]string, error)
+}
 
 // NodeAges tells how long nodes have been up, at one call a node.
 type NodeAges interface {

@@ -31,8 +31,8 @@ type Driver interface {
 	// Tables lists the tables that can be used, sorted by ID.
 	Tables(ctx context.Context) ([]Table, error)
 	// Replicas yields every replica of a table, or of all tables for "", in order of table, partition, and the
-	// primary first. The calls it costs grow with the numbers of tables and nodes, never of partitions. An unknown
-	// table is NotFound.
+	// primary first. A table of a database is called as Table.FullName says. The calls it costs grow with the numbers of
+	// tables and nodes, never of partitions. An unknown table is NotFound.
 	Replicas(ctx context.Context, table string) iter.Seq2[Replica, error]
 	// Close ends connections and goroutines. Calls after it fail.
 	Close() error
@@ -78,11 +78,22 @@ type Table struct {
 	Created    time.Time
 }
 
+// FullName is what Replicas and the abilities call the table: the name, after its database where it has one.
+func (t Table) FullName() string { return fullName(t.DB, t.Name) }
+
+func fullName(db, name string) string {
+	if db == "" {
+		return name
+	}
+	return db + "/" + name
+}
+
 // Role of a replica, in the store's own words ("primary", "leader").
 type Role string
 
 // Replica is one copy of a partition on one node. Pointers are nil where the store does not tell.
 type Replica struct {
+	DB        string // "" where the store has no databases
 	Table     string
 	TableID   int64
 	Partition int
@@ -95,6 +106,7 @@ type Replica struct {
 	Offset      *int64
 	Records     *int64
 	Memory      *int64 // bytes
+	Disk        *int64 // bytes
 
 	// Ballot is the configuration's version (Pegasus), Term in Raft's words.
 	Ballot *int64
@@ -103,6 +115,9 @@ type Replica struct {
 	// Wanted and Have count the partition's replicas; Needed is how many must live for it to take writes.
 	Wanted, Have, Needed int
 }
+
+// FullName is that of the replica's table.
+func (r Replica) FullName() string { return fullName(r.DB, r.Table) }
 
 // Options are what opening a cluster needs besides its address.
 type Options struct {

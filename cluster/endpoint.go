@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"slices"
@@ -31,6 +32,21 @@ func FindEndpoint(typed string, among []string) (string, error) {
 		return "", spec.Errorf(spec.NotFound, "no node is called %q", typed).WithHint("the nodes are %s", some(among))
 	}
 	return "", spec.Errorf(spec.Usage, "%q may be any of %s", typed, some(meant)).WithHint("write more of the address")
+}
+
+// FindNode finds a node as FindEndpoint does, by its endpoint or the address behind it, and answers its endpoint.
+func FindNode(typed string, nodes []Node) (string, error) {
+	var among []string
+	behind := map[string]string{}
+	for _, n := range nodes {
+		among = append(among, n.Endpoint)
+		if n.RealEndpoint != "" && n.RealEndpoint != n.Endpoint {
+			among = append(among, n.RealEndpoint)
+			behind[n.RealEndpoint] = n.Endpoint
+		}
+	}
+	found, err := FindEndpoint(typed, among)
+	return cmp.Or(behind[found], found), err
 }
 
 // some lists a few of many.

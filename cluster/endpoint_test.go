@@ -55,3 +55,15 @@ func TestFindEndpointNamesFew(t *testing.T) {
 		t.Errorf("the error says %q", text)
 	}
 }
+
+func TestFindNode(t *testing.T) {
+	nodes := []Node{{Endpoint: "127.0.1.31:8541"}, {Endpoint: "tb3", RealEndpoint: "127.0.1.33:8541"}}
+	for typed, want := range map[string]string{
+		".31": "127.0.1.31:8541", "tb3": "tb3", "127.0.1.33:8541": "tb3", ".33": "tb3", ":8541": "",
+	} {
+		got, err := FindNode(typed, nodes)
+		if (err != nil) != (want == "") || err == nil && got != want {
+			t.Errorf("FindNode(%q) = %q, %v, want %q", typed, got, err, want)
+		}
+	}
+}

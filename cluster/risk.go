@@ -12,7 +12,7 @@ import (
 
 // Copies is a partition and the live nodes that hold a copy of it.
 type Copies struct {
-	Table     string
+	Table     string // its full name
 	Partition int
 	Leader    string // "" when it has none, or when its node is down
 	Live      []string
@@ -34,11 +34,11 @@ func Group(replicas iter.Seq2[Replica, error], down func(endpoint string) bool) 
 				yield(Copies{}, err)
 				return
 			}
-			if !started || r.Table != c.Table || r.Partition != c.Partition {
+			if !started || r.FullName() != c.Table || r.Partition != c.Partition {
 				if started && !yield(c, nil) {
 					return
 				}
-				c = Copies{Table: r.Table, Partition: r.Partition, Wanted: r.Wanted, Needed: max(r.Needed, 1)}
+				c = Copies{Table: r.FullName(), Partition: r.Partition, Wanted: r.Wanted, Needed: max(r.Needed, 1)}
 				started = true
 			}
 			if r.Endpoint == "" || !r.Alive || down(r.Endpoint) {

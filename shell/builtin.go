@@ -13,7 +13,7 @@ func builtins(s *Shell) []spec.Command {
 		clustersWord(s), clusterWord(s), useWord(s),
 		letWord(s), optionWord(s), onOffWord(s, "timing", "show how long each command took"),
 		onOffWord(s, "trace", "show every call on the wire on stderr"),
-		escapeAllWord(s), timeoutWord(s),
+		escapeAllWord(s), timeoutWord(s), useDatabaseWord(s), onWord(s), openmldbWord(s),
 		sourceWord(s), editWord(s), waitWord(s), watchWord(s), historyWord(s), configShowWord(s),
 		holdsWord(s), holdsRestoreWord(s), applyWord(s), undoWord(s),
 		helpWord(s), matrixWord(s), exitCodesWord(), formatsWord(), completionWord(s), versionWord(s), exitWord(),
@@ -54,12 +54,24 @@ func versionWord(s *Shell) spec.Command {
 	}
 }
 
+// SystemExample is an example and the store it is meant for, "" for any.
+type SystemExample struct {
+	spec.Example
+	System string
+}
+
 // Examples lists the examples of every word, for the tests that run them.
-func Examples() []spec.Example {
+func Examples() []SystemExample {
 	s := &Shell{session: newSession()}
-	var all []spec.Example
+	var all []SystemExample
 	for _, c := range append(Words(s), builtins(s)...) {
-		all = append(all, c.Examples...)
+		for _, e := range c.Examples {
+			x := SystemExample{Example: e}
+			if len(c.Systems) > 0 {
+				x.System = c.Systems[0]
+			}
+			all = append(all, x)
+		}
 	}
 	return all
 }

@@ -96,10 +96,7 @@ func (s *Shell) useTable(ctx context.Context, call *spec.Call) error {
 	name := call.Arg(0)
 	var known []string
 	for _, t := range tables {
-		full := t.Name
-		if t.DB != "" {
-			full = t.DB + "/" + t.Name
-		}
+		full := t.FullName()
 		if full == name {
 			s.session.mu.Lock()
 			defer s.session.mu.Unlock()

@@ -284,7 +284,7 @@ func newShell(p Program, f flags) (*Shell, error) {
 		return nil, err
 	}
 	s := &Shell{
-		conf: conf, flags: f, session: newSession(), version: p.Version, holds: &holds{dir: dir + "/holds"},
+		conf: conf, flags: f, session: newSession(), version: p.Version, getenv: p.Getenv, holds: &holds{dir: dir + "/holds"},
 		stdout: p.Stdout, secrets: &secrets{},
 		outTerminal: term.IsTerminal(p.Stdout), errTerminal: term.IsTerminal(p.Stderr), mode: "script",
 	}

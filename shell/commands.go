@@ -2,6 +2,7 @@ package shell
 
 import (
 	"shardsh/commands"
+	"shardsh/commands/openmldb"
 	"shardsh/commands/pegasus"
 	"shardsh/commands/spec"
 )
@@ -11,5 +12,6 @@ func Words(env commands.Env) []spec.Command {
 	var all []spec.Command
 	all = append(all, commands.Words(env)...)
 	all = append(all, pegasus.Words(env)...)
+	all = append(all, openmldb.Words(env)...)
 	return all
 }

@@ -171,7 +171,7 @@ func (a assistant) values(kind spec.ArgKind, enum []string, name string) ([]cand
 		return plain(formatNames()), false
 	}
 	switch kind {
-	case spec.ArgTable, spec.ArgEndpoint, spec.ArgPartition:
+	case spec.ArgTable, spec.ArgDatabase, spec.ArgEndpoint, spec.ArgPartition:
 		texts, pending := a.shell.live.get(kind)
 		return plain(texts), pending
 	case spec.ArgDisk:

@@ -4,9 +4,11 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
+	"shardsh/cluster"
 	"shardsh/commands/spec"
 )
 
@@ -29,6 +31,7 @@ type liveValues struct {
 	wake    func() // redraws the prompt
 	cluster string
 	tables  []string
+	bases   []string       // databases
 	counts  map[string]int // partitions of each table
 	nodes   []string
 	states  []string // what the prompt shows: "freezed"
@@ -61,7 +64,9 @@ func (l *liveValues) get(kind spec.ArgKind) (values []string, pending bool) {
 	}
 	switch kind {
 	case spec.ArgTable:
-		return l.tables, pending
+		return l.inUse(), pending
+	case spec.ArgDatabase:
+		return l.bases, pending
 	case spec.ArgPartition:
 		_, table := l.shell.session.where()
 		return numbersBelow(min(l.counts[table], mostPartitions)), pending
@@ -94,8 +99,24 @@ func numbersBelow(n int) []string {
 func (l *liveValues) aim(name string) {
 	if l.cluster != name {
 		l.cluster, l.tables, l.nodes, l.states, l.fetched = name, nil, nil, nil, time.Time{}
-		l.counts = nil
+		l.counts, l.bases = nil, nil
 	}
+}
+
+// inUse lists the tables by the names that words take: those of the database in use go without its name, too. The
+// caller holds mu.
+func (l *liveValues) inUse() []string {
+	_, db := l.shell.session.where()
+	if db == "" || len(l.bases) == 0 {
+		return l.tables
+	}
+	var names []string
+	for _, t := range l.tables {
+		if name, ok := strings.CutPrefix(t, db+"/"); ok {
+			names = append(names, name)
+		}
+	}
+	return append(names, l.tables...)
 }
 
 // promptPatience is how long a prompt waits for the state of the cluster after a change.
@@ -145,11 +166,12 @@ func (l *liveValues) fetch(name string) bool {
 		counts := map[string]int{}
 		found, err := driver.Tables(ctx)
 		for _, t := range found {
-			if t.DB != "" {
-				t.Name = t.DB + "/" + t.Name
-			}
-			tables = append(tables, t.Name)
-			counts[t.Name] = t.Partitions
+			tables = append(tables, t.FullName())
+			counts[t.FullName()] = t.Partitions
+		}
+		var bases []string
+		if d, ok := driver.(cluster.Databases); ok {
+			bases, _ = d.Databases(ctx)
 		}
 		all, nerr := driver.Nodes(ctx)
 		for _, n := range all {
@@ -161,7 +183,7 @@ func (l *liveValues) fetch(name string) bool {
 		l.busy = false
 		l.fetched = time.Now() // a failure is not tried again at every key
 		if l.cluster == name && err == nil {
-			l.tables, l.counts = tables, counts
+			l.tables, l.counts, l.bases = tables, counts, bases
 		}
 		if l.cluster == name && nerr == nil {
 			l.nodes = nodes

@@ -164,7 +164,7 @@ func (s *Shell) apply(ctx context.Context, call *spec.Call, x extras, p *spec.Pl
 	if p.Answers != nil && (err == nil || spec.KindOf(err) == spec.AnsweredNo) {
 		return p.Answers(), err
 	}
-	return r.table(), err
+	return r.table(err == nil), err
 }
 
 func (r *planRun) run(ctx context.Context) error {
@@ -364,10 +364,13 @@ func (r *planRun) note(st spec.Step, outcome, detail string) {
 	r.rows = append(r.rows, spec.Row{st.Text, strings.Join(st.Objects, ", "), outcome, d})
 }
 
-func (r *planRun) table() *spec.Table {
+func (r *planRun) table(succeeded bool) *spec.Table {
 	t := &spec.Table{Columns: outcomeColumns, Rows: spec.RowsOf(r.rows...), Lines: true}
-	if len(r.rows) == 0 {
+	switch {
+	case len(r.rows) == 0:
 		t.Notes = func() []string { return append([]string{r.plan.Title + ": nothing to do"}, r.plan.Notes...) }
+	case r.plan.Success != "" && succeeded:
+		t.Notes = func() []string { return []string{r.plan.Success} }
 	}
 	return t
 }

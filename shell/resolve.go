@@ -249,6 +249,13 @@ func (x extras) over(outer extras) extras {
 
 // resolve turns the words of a line into a Call of one command.
 func (s *Shell) resolve(words []string) (*spec.Call, extras, error) {
+	if node, rest, ok := s.aimed(words); ok {
+		call, x, err := s.resolve(rest)
+		if call != nil {
+			call.Node = node
+		}
+		return call, x, err
+	}
 	found, n := s.words.lookup(words)
 	if len(found) == 0 {
 		return nil, extras{}, s.words.unknownWord(words[0], s.session.system())
@@ -266,8 +273,8 @@ func (s *Shell) resolve(words []string) (*spec.Call, extras, error) {
 		return &spec.Call{Command: c}, x, err
 	}
 	call := &spec.Call{
-		Command: c, Args: p.args, Flags: p.flags, Cluster: s.session.cluster, Table: s.session.table, Wait: s.waitFor(x),
-		Force: x.Force || s.flags.force,
+		Command: c, Args: p.args, Flags: p.flags, Cluster: s.session.cluster, Table: s.session.table, Node: s.session.node,
+		Wait: s.waitFor(x), Force: x.Force || s.flags.force,
 	}
 	s.secrets.learn(call.Secrets()...) // before anything is said about them
 	if err := checkCall(c, p); err != nil {
@@ -354,7 +361,7 @@ func validate(kind spec.ArgKind, values []string, name, value string) error {
 				err = fmt.Errorf("%s: %q is not k=v", name, pair)
 			}
 		}
-	case spec.ArgText, spec.ArgBytes, spec.ArgTable, spec.ArgEndpoint, spec.ArgDisk, spec.ArgCluster, spec.ArgSetting, spec.ArgFile,
+	case spec.ArgText, spec.ArgBytes, spec.ArgTable, spec.ArgDatabase, spec.ArgEndpoint, spec.ArgDisk, spec.ArgCluster, spec.ArgSetting, spec.ArgFile,
 		spec.ArgCommand, spec.ArgLine:
 	}
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 type session struct {
 	mu       sync.Mutex // completion reads from another goroutine
 	cluster  string     // name or address, "" when none
-	table    string
+	table    string     // or database
+	node     string     // the endpoint that lines are aimed at, "" for the cluster itself
 	vars     map[string]string
 	options  map[string]string // set by `option`, above flags, environment and config.ini
 	open     map[string]*opened
@@ -51,6 +52,13 @@ func (s *session) where() (name, table string) {
 	return s.cluster, s.table
 }
 
+// on answers the node that lines are aimed at.
+func (s *session) on() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.node
+}
+
 // system is the name of the current cluster's system, "" when none is chosen.
 func (s *session) system() string {
 	s.mu.Lock()
@@ -68,11 +76,11 @@ func (s *session) target() target {
 func (s *session) aside() (back func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	name, table := s.cluster, s.table
+	name, table, node := s.cluster, s.table, s.node
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.cluster, s.table = name, table
+		s.cluster, s.table, s.node = name, table, node
 	}
 }
 
@@ -115,7 +123,7 @@ func (s *Shell) choose(name string) error {
 	defer s.session.mu.Unlock()
 	s.session.resolved[name] = t
 	if s.session.cluster != name {
-		s.session.cluster, s.session.table = name, ""
+		s.session.cluster, s.session.table, s.session.node = name, "", ""
 	}
 	return nil
 }
@@ -140,7 +148,12 @@ func (s *Shell) Open(ctx context.Context, name string) (cluster.Driver, error) {
 			return nil, err
 		}
 	}
-	driver, err := t.system.Open(t.address, s.driverOptions(t))
+	// Only the driver is given the secrets; what is kept of the target names where they are.
+	settings, err := config.WithSecrets(ctx, t.settings, s.getenv)
+	if err != nil {
+		return nil, err
+	}
+	driver, err := t.system.Open(t.address, s.driverOptions(t, settings))
 	if err != nil {
 		return nil, err
 	}
@@ -159,12 +172,12 @@ func (s *Shell) keep(name string, o *opened) *opened {
 	return o
 }
 
-func (s *Shell) driverOptions(t target) cluster.Options {
+func (s *Shell) driverOptions(t target, settings map[string]string) cluster.Options {
 	return cluster.Options{
 		Name:     t.name,
 		Timeout:  func() time.Duration { return s.timeout(t) },
 		Trace:    s.trace,
-		Settings: t.settings,
+		Settings: settings,
 	}
 }
 

@@ -30,6 +30,7 @@ type Shell struct {
 	secrets *secrets
 	live    *liveValues
 	version string
+	getenv  func(string) string
 	mode    string // "interactive", "script", "command": for the audit log
 
 	reader      term.LineReader
@@ -200,6 +201,9 @@ func (s *Shell) prompt() string {
 	text := "shardsh> "
 	if t.system.Prompt != nil {
 		text = t.system.Prompt(name, table)
+	}
+	if node := s.session.on(); node != "" {
+		text = "[" + node + "] " + text
 	}
 	for _, state := range s.live.state(s.changed) {
 		text = "[" + state + "] " + text

@@ -33,7 +33,16 @@ func (v *vocabulary) lookup(words []string) ([]*spec.Command, int) {
 			return found, 2
 		}
 	}
-	return v.byName[words[0]], 1
+	if found := v.byName[words[0]]; found != nil {
+		return found, 1
+	}
+	// A line of a manual begins with a program's path.
+	if slash := strings.LastIndexByte(words[0], '/'); slash >= 0 {
+		if found := v.byName[words[0][slash+1:]]; len(found) > 0 && found[0].Tool {
+			return found, 1
+		}
+	}
+	return nil, 1
 }
 
 // identified tells whether the words hold a descriptor's identifying flag, with its value where that matters.

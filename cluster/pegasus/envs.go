@@ -58,7 +58,15 @@ func (d *Driver) SetTableSettings(ctx context.Context, table string, settings ma
 	for i, key := range keys {
 		values[i] = settings[key]
 	}
-	return d.SetEnvs(ctx, table, keys, values)
+	err := d.SetEnvs(ctx, table, keys, values)
+	var refused *spec.Error
+	if errors.As(err, &refused) && refused.Code == wire.CodeInvalidParameters {
+		// The meta server says so of a table that it does not have, too.
+		if _, missing := d.app(ctx, "set envs of "+table, table); spec.KindOf(missing) == spec.NotFound {
+			return missing
+		}
+	}
+	return err
 }
 
 // DeleteTableSettings deletes the envs that are there among the keys.

@@ -50,6 +50,8 @@ type Config struct {
 	Dir string
 	Net *Network
 	Log func(format string, args ...any)
+	// Settings are the system's own, as ServeConfig.Settings has them. One that it does not have is spec.Usage.
+	Settings map[string]string
 	// Compat is one of Kind.Compat, or "" for the default.
 	Compat string
 	// Nodes starts the processes of the nodes when each shall have its own; nil keeps them all in this one.

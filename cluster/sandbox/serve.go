@@ -35,6 +35,9 @@ type ServeConfig struct {
 	Executable string
 	// Open names clusters to start at once; the others start when they are asked for.
 	Open []string
+	// Settings are what clusters of a system are started with beyond the above, by system and name: {"openmldb": {"zk":
+	// "127.0.0.1:2181/root"}}. Every emulator says which it has.
+	Settings map[string]map[string]string
 	// Compat says which releases the emulators speak like.
 	Compat Compat
 	// Ready is called once, when the control socket answers and the clusters of Open do.
@@ -314,7 +317,8 @@ func (s *server) start(ctx context.Context, kind Kind, cluster Cluster, place in
 			return nil, nil, err
 		}
 		server, err := kind.New(ctx, Config{
-			Name: cluster.Name, Dir: dir, Net: network, Log: s.config.Log, Compat: s.config.Compat[kind.System], Nodes: nodes,
+			Name: cluster.Name, Dir: dir, Net: network, Log: s.config.Log, Settings: s.config.Settings[kind.System],
+			Compat: s.config.Compat[kind.System], Nodes: nodes,
 		})
 		if err == nil {
 			return server, network, nil

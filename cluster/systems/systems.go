@@ -3,6 +3,7 @@ package systems
 
 import (
 	"shardsh/cluster"
+	"shardsh/cluster/openmldb"
 	"shardsh/cluster/pegasus"
 )
 
@@ -10,6 +11,7 @@ import (
 func All() []cluster.System {
 	return []cluster.System{
 		pegasus.System(),
+		openmldb.System(),
 	}
 }
 

@@ -10,6 +10,9 @@ import (
 	"shardsh/shell"
 )
 
+// exampleClusters are where the words of a store are tried; the others are tried where the shell opens.
+var exampleClusters = map[string]string{"openmldb": "openmldb"}
+
 // TestExamples runs every example that help shows, each on a fresh sandbox of its own.
 func TestExamples(t *testing.T) {
 	all := shell.Examples()
@@ -19,7 +22,11 @@ func TestExamples(t *testing.T) {
 	for _, e := range all {
 		t.Run(e.Line, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.Command(program, "-o", "plain")
+			args := []string{"-o", "plain"}
+			if cluster, known := exampleClusters[e.System]; known {
+				args = append(args, "--cluster", cluster)
+			}
+			cmd := exec.Command(program, args...)
 			cmd.Dir = t.TempDir() // an example may write a file
 			cmd.Env = append(os.Environ(), isolated(cmd.Dir)...)
 			cmd.Stdin = strings.NewReader(strings.Join(append(e.Setup, e.Line), "\n") + "\n")

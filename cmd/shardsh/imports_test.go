@@ -32,12 +32,19 @@ var layers = []struct {
 	{"cluster/sandbox", []string{"commands/spec", "cluster"}},
 	{"cluster/sandbox/engine", []string{"commands/spec", "cluster", "cluster/sandbox"}},
 	{"cluster/sandbox/link", nil},
+	{"cluster/sandbox/fault", []string{"commands/spec", "cluster/sandbox"}},
 	{"cluster/transfer", []string{"commands/spec", "cluster"}},
 	{"cluster/clustertest", []string{"commands/spec", "cluster"}},
-	{"cluster/SYSTEM", []string{"commands/spec", "cluster", "cluster/SYSTEM/*"}},
+	{"cluster/SYSTEM", []string{"commands/spec", "cluster", "cluster/SYSTEM/*", "cluster/SYSTEM/pb/*"}},
 	// An emulator shares the wire format with its driver, and nothing else.
-	{"cluster/SYSTEM/sandbox", []string{"commands/spec", "cluster/sandbox", "cluster/sandbox/*", "cluster/SYSTEM/*"}},
-	{"cluster/SYSTEM/*", []string{"commands/spec", "cluster", "cluster/SYSTEM/*"}},
+	{"cluster/SYSTEM/sandbox", []string{
+		"commands/spec", "cluster/sandbox", "cluster/sandbox/*", "cluster/SYSTEM/*", "cluster/SYSTEM/pb/*", "cluster/SYSTEM/sandbox/*",
+	}},
+	{"cluster/SYSTEM/sandbox/*", []string{
+		"commands/spec", "cluster/sandbox", "cluster/sandbox/*", "cluster/SYSTEM/*", "cluster/SYSTEM/pb/*", "cluster/SYSTEM/sandbox/*",
+	}},
+	{"cluster/SYSTEM/pb/*", []string{"cluster/SYSTEM/pb/*"}},
+	{"cluster/SYSTEM/*", []string{"commands/spec", "cluster", "cluster/SYSTEM/*", "cluster/SYSTEM/pb/*"}},
 
 	{"storage", []string{"commands/spec"}},
 	{"storage/*", []string{"commands/spec", "storage", "storage/*"}},
@@ -45,7 +52,7 @@ var layers = []struct {
 
 // isEmulator tells the packages that are linked in one place only, whatever a line of the table says.
 func isEmulator(pkg string) bool {
-	return matches("cluster/*/sandbox", pkg, "") || matches("cluster/sandbox/*", pkg, "")
+	return matches("cluster/*/sandbox", pkg, "") || matches("cluster/*/sandbox/*", pkg, "") || matches("cluster/sandbox/*", pkg, "")
 }
 
 // Tests may reach further than what they test, but not up into the shell.
@@ -85,7 +92,7 @@ func forbidden(file, pkg string) string {
 		if !ok {
 			continue
 		}
-		if isEmulator(pkg) && l.from != "cmd/shardsh/sandbox.go" && l.from != "cluster/SYSTEM/sandbox" {
+		if isEmulator(pkg) && l.from != "cmd/shardsh/sandbox.go" && !strings.HasPrefix(l.from, "cluster/SYSTEM/sandbox") {
 			return "only cmd/shardsh/sandbox.go links the emulators"
 		}
 		if slices.ContainsFunc(l.may, func(p string) bool { return matches(p, pkg, system) }) {
@@ -137,6 +144,12 @@ func TestForbidden(t *testing.T) {
 		{"cluster/pegasus/sandbox/meta.go", "cluster/pegasus/wire", true},
 		{"cluster/pegasus/sandbox/meta.go", "cluster/pegasus", false},
 		{"cluster/pegasus/sandbox/meta.go", "cluster/zankv/sandbox", false},
+		{"cluster/openmldb/driver.go", "cluster/openmldb/pb/ns", true},
+		{"cluster/openmldb/driver.go", "cluster/openmldb/sandbox/tablet", false},
+		{"cluster/openmldb/pb/ns/ns.pb.go", "cluster/openmldb/wire", false},
+		{"cluster/openmldb/sandbox/tablet/tablet.go", "cluster/sandbox/engine", true},
+		{"cluster/openmldb/sandbox/tablet/tablet.go", "cluster/openmldb", false},
+		{"cluster/openmldb/sandbox/cluster.go", "cluster/openmldb/sandbox/tablet", true},
 		{"cluster/sandbox/serve.go", "cluster/sandbox/engine", false},
 		{"cluster/systems/systems.go", "cluster/pegasus", true},
 		{"storage/local.go", "cluster", false},

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	openmldb "shardsh/cluster/openmldb/sandbox"
 	pegasus "shardsh/cluster/pegasus/sandbox"
 	"shardsh/cluster/sandbox"
 	"shardsh/commands/spec"
@@ -25,6 +26,7 @@ import (
 func sandboxKinds() []sandbox.Kind {
 	return []sandbox.Kind{
 		pegasus.Kind(),
+		openmldb.Kind(),
 	}
 }
 
@@ -42,6 +44,8 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&config.DataDir, "data-dir", "", "directory that keeps the clusters from run to run (default: a fresh one, removed at the end)")
 	flags.StringVar(&config.Control, "control", "", "path of the control socket (default: in the data directory)")
 	flags.StringVar(&config.Net, "net", "", "first three numbers of the first cluster's addresses, such as 127.0.77 (default: the first free ones)")
+	set := flags.StringArray("set", nil, "setting of a system's clusters, such as openmldb.strict=true; may be repeated")
+	zk := flags.String("zk", "", "ZooKeeper on this machine for the cluster openmldb, host:port/root (default: one of its own)")
 	compat := flags.StringSlice("compat", nil, "release of a store to speak like, the first of each by default: "+strings.Join(sandbox.Releases(config.Kinds), ", "))
 	flags.BoolVar(&config.ProcessPerNode, "process-per-node", false, "run every node in a process of its own, which kill -9 can end; a system that cannot says so")
 	tied := flags.Bool("tied", false, "end when standard input does")
@@ -52,7 +56,13 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "shardsh sandbox: %v\n", err)
 		return 2
 	}
+	if *zk != "" {
+		*set = append(*set, openmldb.System+".zk="+*zk)
+	}
 	var err error
+	if config.Settings, err = sandbox.ParseSettings(config.Kinds, *set...); err != nil {
+		return sandboxExit(err, stderr)
+	}
 	if config.Compat, err = sandbox.ParseCompat(config.Kinds, *compat...); err != nil {
 		return sandboxExit(err, stderr)
 	}

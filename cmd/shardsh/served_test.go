@@ -27,9 +27,14 @@ type served struct {
 // serve starts `shardsh sandbox FLAG… --data-dir D onebox` and waits until it says that it is ready.
 func serve(t *testing.T, dir string, flags ...string) *served {
 	t.Helper()
+	return serveAs(t, dir, append(flags, "onebox")...)
+}
+
+// serveAs is serve with other arguments.
+func serveAs(t *testing.T, dir string, args ...string) *served {
+	t.Helper()
 	s := &served{t: t, dir: dir, config: filepath.Join(t.TempDir(), "config.ini")}
-	args := append([]string{"sandbox"}, flags...)
-	s.cmd = exec.Command(program, append(args, "--data-dir", filepath.Join(dir, "data"), "onebox")...)
+	s.cmd = exec.Command(program, append([]string{"sandbox", "--data-dir", filepath.Join(dir, "data")}, args...)...)
 	s.cmd.Env = append(os.Environ(), isolated(dir)...)
 	s.cmd.Stderr = &s.errs
 	out, err := s.cmd.StdoutPipe()

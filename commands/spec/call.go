@@ -13,7 +13,8 @@ type Call struct {
 	Line    string // as typed, secrets replaced by Hidden
 	Secret  bool   // they were: the line cannot be run again
 	Cluster string // the current cluster; commands that open another name it in a flag
-	Table   string // the current table, "" when none
+	Table   string // the current table, or database where the store has those; "" when none
+	Node    string // the storage node that the line is aimed at (`on NODE`), "" when none: as typed, or its endpoint
 	Args    []string
 	// Flags holds what was given, by Flag.Key; absent flags answer their default.
 	Flags map[string][]string
@@ -48,6 +49,12 @@ func (c *Call) Rest(i int) []string {
 func (c *Call) ArgInt(i int) int64 {
 	n, _ := strconv.ParseInt(c.Arg(i), 10, 64)
 	return n
+}
+
+// ArgBool returns argument i as a truth value, false when it was not given. The argument must be declared ArgBool.
+func (c *Call) ArgBool(i int) bool {
+	b, _ := strconv.ParseBool(c.Arg(i))
+	return b
 }
 
 // Has reports whether the flag was given on the line.

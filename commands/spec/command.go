@@ -33,6 +33,9 @@ type Command struct {
 	FlagsFirst bool
 	// Offline words need no cluster: they run without a current one.
 	Offline bool
+	// Tool marks the name of a store's own program: lines of its manuals begin with it, also behind a path
+	// (./bin/openmldb).
+	Tool bool
 
 	// Query reads and answers. It may start reading only when the rows are pulled.
 	Query func(ctx context.Context, call *Call) (*Table, error)
@@ -44,7 +47,7 @@ type Command struct {
 }
 
 // Topics orders the headings of `help` and of the command matrix.
-var Topics = []string{"cluster", "tables", "partitions", "failover", "settings", "rows", "shell", "sandbox"}
+var Topics = []string{"cluster", "tables", "partitions", "failover", "settings", "rows", "tablet", "shell", "sandbox"}
 
 // Example is a line that help shows and that the tests run. Setup lines run before it and are not shown.
 type Example struct {
@@ -106,6 +109,7 @@ const (
 	ArgMillis                   // a bare number of milliseconds, as the stores' own shells take it, or Go's syntax
 	ArgEnum                     // one of Values
 	ArgTable                    // the name of a table
+	ArgDatabase                 // the name of a database
 	ArgPartition                // the number of a partition of the table in use
 	ArgEndpoint                 // host:port of a node
 	ArgDisk                     // the tag of a disk of a node
@@ -165,7 +169,8 @@ func (f Flag) usage() string {
 
 var argKindNames = map[ArgKind]string{
 	ArgText: "text", ArgBytes: "bytes", ArgInt: "n", ArgBool: "true|false", ArgDuration: "duration", ArgMillis: "ms",
-	ArgEnum: "word", ArgTable: "table", ArgPartition: "partition", ArgEndpoint: "host:port", ArgDisk: "disk", ArgCluster: "cluster", ArgSetting: "setting",
+	ArgEnum: "word", ArgTable: "table", ArgDatabase: "database", ArgPartition: "partition", ArgEndpoint: "host:port", ArgDisk: "disk",
+	ArgCluster: "cluster", ArgSetting: "setting",
 	ArgPair: "k=v,…", ArgFile: "file", ArgCommand: "command", ArgLine: "command…",
 }
 

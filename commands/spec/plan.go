@@ -16,6 +16,9 @@ type Plan struct {
 	Ends []string
 	// Notes are warnings worth reading before confirming.
 	Notes []string
+	// Success is what the store's own client says when it worked ("set auto_failover ok"): shown to people after the
+	// outcomes, when every step has ended well.
+	Success string
 	// Answers, when set, is asked once after the steps succeeded, or one of them ended in AnsweredNo, and replaces the
 	// table of outcomes: for words whose answer is data (the new value of `incr`).
 	Answers func() *Table

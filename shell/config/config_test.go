@@ -274,6 +274,8 @@ func TestMistakes(t *testing.T) {
 		{"[cluster.a]\nuser = a\n[cluster.a]\nuser = b\n", "c.ini:4: user is set twice", ""},
 		{"[cluster.a]\ncolour = pink\n", "none of red", ""},
 		{"[cluster.a]\npassword_env = A\npassword_file = f\n", "c.ini:3: both password_file and password_env are set", ""},
+		{"[cluster.a]\nzk_password_env = A\nzk_password_file = f\n", "c.ini:3: both zk_password_file and zk_password_env are set", ""},
+		{"[cluster.a]\nzk_password = hunter2\n", "c.ini:2: zk_password stands in the file", "zk_password_file"},
 		{"[cluster.a]\nPassword = hunter2\n", "c.ini:2: Password stands in the file", "password_file, password_command or password_env"},
 		{"[etcd.a]\npassword = hunter2\n", "password stands in the file", "password_file"},
 		{"[block_service.a]\nsecret_key = hunter2\n", "secret_key stands in the file", "secret_key_env"},

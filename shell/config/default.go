@@ -57,6 +57,9 @@ const defaultTail = `
 ;timeout = 30s
 ;read_only = true
 ;audit = true
+# OpenMLDB, where its ZooKeeper has access lists (digest); zk_password_command and zk_password_env do as well
+;zk_user = openmldb
+;zk_password_file = zk.password
 # the colour of its name in the prompt: red green yellow blue magenta cyan white none
 ;colour = red
 # where Milvus keeps its objects: a block service, and a root in it

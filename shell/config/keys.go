@@ -73,6 +73,10 @@ var clusterKeys = []Key{
 	{Name: "password_file", Kind: spec.ArgFile},
 	{Name: "password_command"},
 	{Name: "password_env"},
+	{Name: "zk_user"}, // for the ZooKeeper that a cluster is found in
+	{Name: "zk_password_file", Kind: spec.ArgFile},
+	{Name: "zk_password_command"},
+	{Name: "zk_password_env"},
 	{Name: "tls_ca", Kind: spec.ArgFile},
 	{Name: "tls_cert", Kind: spec.ArgFile},
 	{Name: "tls_key", Kind: spec.ArgFile},
@@ -110,12 +114,13 @@ var serviceKeys = []Key{
 
 // secretKeys are what people write when they mean to put a secret into the file, and what to write instead.
 var secretKeys = map[string]string{
-	"password":   "password_file, password_command or password_env",
-	"passwd":     "password_file, password_command or password_env",
-	"secret":     "password_file, password_command or password_env, in a block service secret_key_env",
-	"token":      "password_file, password_command or password_env",
-	"secret_key": "secret_key_env",
-	"access_key": "access_key_env",
+	"password":    "password_file, password_command or password_env",
+	"passwd":      "password_file, password_command or password_env",
+	"secret":      "password_file, password_command or password_env, in a block service secret_key_env",
+	"token":       "password_file, password_command or password_env",
+	"secret_key":  "secret_key_env",
+	"access_key":  "access_key_env",
+	"zk_password": "zk_password_file, zk_password_command or zk_password_env",
 }
 
 // Keys lists the settings of the shell.

@@ -315,17 +315,19 @@ func redacted(key, value string) string {
 
 // oneSecret refuses two sources of one password.
 func (l *loader) oneSecret(opts *options) error {
-	first := ""
-	for _, kind := range secretSources {
-		key := "password_" + kind
-		if _, ok := opts.values[key]; !ok {
-			continue
+	for _, secret := range ClusterSecrets {
+		first := ""
+		for _, kind := range secretSources {
+			key := secret + "_" + kind
+			if _, ok := opts.values[key]; !ok {
+				continue
+			}
+			if first != "" {
+				line := max(opts.seen[key], opts.seen[first])
+				return l.failf(line, "both %s and %s are set", first, key).WithHint("keep one of the two")
+			}
+			first = key
 		}
-		if first != "" {
-			line := max(opts.seen[key], opts.seen[first])
-			return l.failf(line, "both %s and %s are set", first, key).WithHint("keep one of the two")
-		}
-		first = key
 	}
 	return nil
 }

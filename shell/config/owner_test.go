@@ -122,6 +122,22 @@ func TestSecret(t *testing.T) {
 	}
 }
 
+// Secrets are added under their own names, and the settings they come from stay without them.
+func TestWithSecrets(t *testing.T) {
+	settings := map[string]string{"user": "u", "password_env": "PW", "zk_user": "z", "zk_password_command": "echo zk-secret"}
+	full, err := WithSecrets(t.Context(), settings, env("PW", "hunter2"))
+	if err != nil || full["password"] != "hunter2" || full["zk_password"] != "zk-secret" || full["user"] != "u" || len(settings) != 4 {
+		t.Errorf("%v, %v; %v", full, err, settings)
+	}
+	if full, err := WithSecrets(t.Context(), nil, nil); err != nil || len(full) != 0 {
+		t.Errorf("%v, %v", full, err)
+	}
+	_, err = WithSecrets(t.Context(), map[string]string{"zk_password_env": "NOPE"}, env())
+	if spec.KindOf(err) != spec.Usage || !strings.Contains(err.Error(), "zk_password_env: ") {
+		t.Error(err)
+	}
+}
+
 func TestSecretCommandIsBounded(t *testing.T) {
 	start := time.Now()
 	big, err := secretCommand(t.Context(), "yes | head -c 1000000 | tr -d '\\n'")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"runtime"
@@ -17,10 +18,29 @@ import (
 // secretSources are the endings of a key that says where a secret comes from.
 var secretSources = []string{"file", "command", "env"}
 
+// ClusterSecrets are what the settings of a cluster may name sources of: each has a _file, a _command or an _env.
+var ClusterSecrets = []string{"password", "zk_password"}
+
 const (
 	maxSecret     = 64 << 10
 	secretTimeout = time.Minute // a command may ask somebody to touch a key
 )
+
+// WithSecrets answers the settings of a cluster with its secrets in them, under their own names: what a driver is given,
+// and nobody else.
+func WithSecrets(ctx context.Context, settings map[string]string, env func(string) string) (map[string]string, error) {
+	full := maps.Clone(settings)
+	for _, key := range ClusterSecrets {
+		secret, err := Secret(ctx, settings, key, env)
+		if err != nil {
+			return nil, err
+		}
+		if secret != "" {
+			full[key] = secret
+		}
+	}
+	return full, nil
+}
 
 // Secret fetches the secret that settings name for key ("password", "secret_key"): the first line of the file KEY_file,
 // which only the user may read, or of what the command KEY_command prints, or the variable KEY_env of the environment
