@@ -256,6 +256,9 @@ func (s *Shell) resolve(words []string) (*spec.Call, extras, error) {
 		}
 		return call, x, err
 	}
+	if len(words) == 0 {
+		return nil, extras{}, spec.Errorf(spec.Usage, "there is no command")
+	}
 	found, n := s.words.lookup(words)
 	if len(found) == 0 {
 		return nil, extras{}, s.words.unknownWord(words[0], s.session.system())

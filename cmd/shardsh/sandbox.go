@@ -77,12 +77,8 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	config.Ready = func(s sandbox.Serving) {
-		text := []byte(sandbox.TiedReady + "\n")
-		if !*tied {
-			text = configOf(s)
-		}
-		if _, err := stdout.Write(text); err != nil {
-			cancel(fmt.Errorf("write the configuration: %w", err))
+		if err := announce(stdout, s, *tied); err != nil {
+			cancel(err)
 		}
 	}
 	if *tied {
@@ -97,6 +93,18 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 		err = cause
 	}
 	return sandboxExit(err, stderr)
+}
+
+// announce says that the sandbox can be used: to a shell that launched it by one line, to everybody else by a config.ini.
+func announce(stdout io.Writer, s sandbox.Serving, tied bool) error {
+	text := []byte(sandbox.TiedReady + "\n")
+	if !tied {
+		text = configOf(s)
+	}
+	if _, err := stdout.Write(text); err != nil {
+		return fmt.Errorf("write the configuration: %w", err)
+	}
+	return nil
 }
 
 // runSandboxNode runs one node of a sandbox that gives each a process, for as long as that sandbox lives.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	driver "shardsh/cluster/openmldb"
-	"shardsh/cluster/openmldb/wire"
 	"shardsh/commands"
 	"shardsh/commands/spec"
 )
@@ -53,18 +52,18 @@ func Put(env commands.Env) spec.Command {
 func newRow(t *driver.Table, words []string, null string) (driver.Row, error) {
 	var row driver.Row
 	timed := slices.ContainsFunc(t.Indexes, func(x driver.Index) bool { return x.TimeColumn != "" })
-	if len(words) == len(t.Schema.Columns)+1 && !timed {
+	if len(words) == len(t.Columns)+1 && !timed {
 		at, err := parseTime(words[0])
 		if err != nil {
 			return row, err
 		}
 		row.Time, words = at, words[1:]
 	}
-	if len(words) != len(t.Schema.Columns) {
-		return row, spec.Errorf(spec.Usage, "%s for the %s of %s", plural(len(words), "value"), plural(len(t.Schema.Columns), "column"), t.TableName).
+	if len(words) != len(t.Columns) {
+		return row, spec.Errorf(spec.Usage, "%s for the %s of %s", plural(len(words), "value"), plural(len(t.Columns), "column"), t.TableName).
 			WithHint("showschema %s lists them", t.TableName)
 	}
-	for i, column := range t.Schema.Columns {
+	for i, column := range t.Columns {
 		if words[i] == null {
 			if column.NotNull {
 				return row, spec.Errorf(spec.Usage, "column %s may not be NULL", column.Name)
@@ -72,7 +71,7 @@ func newRow(t *driver.Table, words []string, null string) (driver.Row, error) {
 			row.Values = append(row.Values, nil)
 			continue
 		}
-		v, err := wire.ParseValue(words[i], column.Type)
+		v, err := driver.ParseValue(words[i], column.Type)
 		if err != nil {
 			return row, spec.Errorf(spec.Usage, "column %s: %w", column.Name, err)
 		}
