@@ -89,6 +89,9 @@ func diskTables(app driver.App, place *driver.AppPartitions, use map[replicaAt]d
 	var lostPartitions, lostReplicas int64
 	var rows []spec.Row
 	for _, p := range place.Partitions {
+		if p.Unborn {
+			continue
+		}
 		text := func(endpoint string) string {
 			if u, known := use[replicaAt{p.Index, endpoint}]; known {
 				return endpoint + u.String()

@@ -17,6 +17,10 @@ type fakeSplit struct {
 	// progress answers the n-th query (from 1) of a compaction; nil: none was started.
 	progress func(n int) int
 	queries  int
+	backups  []driver.Backup
+	restore  driver.Restore
+	// sizes are MiB of a table's replicas on every node, by partition; nil: servers do not tell.
+	sizes map[int]float64
 }
 
 func (f *fake) ask(format string, args ...any) error {
@@ -52,4 +56,23 @@ func (f *fake) CompactionProgress(context.Context, string) (int, bool, error) {
 	return f.split.progress(f.split.queries), true, nil
 }
 
+func (f *fake) Sample(_ context.Context, endpoint string, want driver.Wanted) (*driver.Sample, error) {
+	if f.split.sizes == nil {
+		return nil, fmt.Errorf("%s has no figures", endpoint)
+	}
+	s := &driver.Sample{Endpoint: endpoint, Replicas: map[driver.ReplicaID]map[string]float64{}}
+	for p, mb := range f.split.sizes {
+		s.Replicas[driver.ReplicaID{App: want.App, Partition: p}] = map[string]float64{want.Replica[0]: mb}
+	}
+	return s, nil
+}
+
 func (f *fake) Activity(context.Context) (driver.Activity, error) { return f.split.activity, nil }
+
+func (f *fake) Backups(context.Context, []driver.App) ([]driver.Backup, error) {
+	return f.split.backups, nil
+}
+
+func (f *fake) Restore(context.Context, driver.App) (driver.Restore, error) {
+	return f.split.restore, nil
+}

@@ -16,12 +16,14 @@ import (
 // splitter is what splitting and compacting tables asks of a cluster.
 type splitter interface {
 	admin
+	keeper
 	StartSplit(ctx context.Context, table string, partitions int) error
 	Split(ctx context.Context, table string) (*driver.Split, error)
 	ControlSplit(ctx context.Context, table, how string, parent, old int) error
 	StartCompaction(ctx context.Context, table string, c driver.Compaction) error
 	CompactionProgress(ctx context.Context, table string) (percent int, known bool, err error)
 	Activity(ctx context.Context) (driver.Activity, error)
+	Sample(ctx context.Context, endpoint string, want driver.Wanted) (*driver.Sample, error)
 }
 
 var _ splitter = (*driver.Driver)(nil)
@@ -61,7 +63,7 @@ func PartitionSplitStart(env commands.Env) spec.Command {
 			"wait for a moment; those that cannot wait see ERR_SPLITTING. Until the first partition is split it can be canceled; " +
 			"there is no way to halve a table later. Partitions that lack a replica are not split before they have it. " +
 			"The rows that left stay on the disks of both halves, out of sight, until manual_compact removes them: up to three times " +
-			"the table's size is needed meanwhile. A number of partitions that is no power of two cannot be split: servers would " +
+			"the table's size is needed meanwhile, which is looked at first. A number of partitions that is no power of two cannot be split: servers would " +
 			"turn away the clients of most rows.",
 		Flags: []spec.Flag{
 			tableFlag,
@@ -113,12 +115,14 @@ func startSplit(ctx context.Context, env commands.Env, call *spec.Call) (*spec.P
 			fmt.Sprintf("afterwards, manual_compact -a %s -b frees the space of the rows that left", a.Name),
 		},
 	}
-	if now == nil && want == 2*a.Partitions {
-		plan.Blockers, err = s.blockers(ctx, a)
-	}
 	if call.Wait >= 0 {
 		plan.Steps = append(plan.Steps, s.await(call).step())
 	}
+	if now != nil || want != 2*a.Partitions {
+		return plan, nil
+	}
+	room, notes, err := s.room(ctx, a)
+	plan.Blockers, plan.Notes = append(blockers(a), room...), append(plan.Notes, notes...)
 	return plan, err
 }
 
@@ -156,7 +160,7 @@ func (s *doubling) check(ctx context.Context) (spec.State, error) {
 }
 
 // blockers are what must not be when a table is split.
-func (s *doubling) blockers(ctx context.Context, a driver.App) ([]spec.Blocker, error) {
+func blockers(a driver.App) []spec.Blocker {
 	var list []spec.Blocker
 	block := func(format string, args ...any) {
 		list = append(list, spec.Blocker{Object: a.Name, Why: fmt.Sprintf(format, args...)})
@@ -170,7 +174,7 @@ func (s *doubling) blockers(ctx context.Context, a driver.App) ([]spec.Blocker, 
 	if a.BulkLoading {
 		block("it is being loaded: the split would run into files made for %s", plural(a.Partitions, "partition"))
 	}
-	return list, nil
+	return list
 }
 
 // await waits until all partitions are split.

@@ -150,6 +150,31 @@ func TestSplitBlockers(t *testing.T) {
 	}
 }
 
+// A disk must stay under 90 % with three times what the table takes there.
+func TestSplitRoom(t *testing.T) {
+	replicas := []driver.DiskReplica{{AppID: 2, Partition: 0}, {AppID: 2, Partition: 3, Primary: true}, {AppID: 9, Partition: 1}}
+	f := newFake()
+	f.split.sizes = map[int]float64{0: 20, 1: 500, 3: 30}
+	f.disks.on = map[string][]driver.Disk{
+		"a:1": {
+			{Tag: "ssd1", Capacity: 1000 << 20, Available: 250 << 20, Replicas: replicas}, // 750 + 150 = 900
+			{Tag: "ssd2", Capacity: 1000 << 20, Available: 249 << 20, Replicas: replicas},
+		},
+		"b:1": {{Tag: "ssd1", Replicas: replicas}},
+	}
+	p, err := f.plan(t, "partition_split start", map[string]string{"partition-count": "8"})
+	if err != nil || len(p.Blockers) != 1 || p.Blockers[0].Object != "ssd2 of a:1" || !strings.HasPrefix(p.Blockers[0].Why, "751 MiB of 1000 MiB are used, and the split may take 150 MiB") {
+		t.Errorf("%+v, %v", p.Blockers, err)
+	}
+	notes := len(p.Notes)
+	f.split.sizes = nil
+	f.disks.errs = map[string]error{"b:1 demo": errors.New("no answer")}
+	p, err = f.plan(t, "partition_split start", map[string]string{"partition-count": "8"})
+	if err != nil || len(p.Blockers) != 0 || len(p.Notes) != notes+1 || !strings.Contains(p.Notes[notes], "a:1 has no figures, and 1 node more") {
+		t.Errorf("%+v, %q, %v", p.Blockers, p.Notes, err)
+	}
+}
+
 func TestSplitQuery(t *testing.T) {
 	f := splitting(map[int]string{0: "SPLITTING", 2: "PAUSED"})
 	table, err := f.query(t, "partition_split query", nil)

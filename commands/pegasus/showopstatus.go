@@ -19,9 +19,9 @@ func ShowOpStatus(env commands.Env) spec.Command {
 		Name:    "showopstatus",
 		Systems: systems,
 		Topic:   "failover",
-		Summary: "list what the cluster is doing: learning, missing replicas, splits, compactions, bulk loads, duplications",
+		Summary: "list what the cluster is doing: learning, missing replicas, splits, compactions, backups, restores, bulk loads, duplications",
 		Long: "Pegasus keeps no list of operations: what is under way is gathered from the meta server and from every live replica " +
-			"server, a call each. A replica being copied is kDoing; one that is missing and not being copied yet is kInited, as " +
+			"server, a call each, and where backups are switched on a call a table. A replica being copied is kDoing; one that is missing and not being copied yet is kInited, as " +
 			"is a partition whose split is paused. " +
 			"What the store does not tell, such as when a copy began, is a dash.",
 		Args: []spec.Arg{{Name: "table", Kind: spec.ArgTable, Optional: true, Help: "only this table"}},
@@ -44,15 +44,25 @@ type operation struct {
 	started         time.Time // zero where the store does not tell
 }
 
+// operating is what is asked for them.
+type operating interface {
+	splitter
+	Backups(ctx context.Context, apps []driver.App) ([]driver.Backup, error)
+	Restore(ctx context.Context, app driver.App) (driver.Restore, error)
+}
+
+var _ operating = (*driver.Driver)(nil)
+
 func showOps(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Table, error) {
-	c, err := commands.Driver[splitter](ctx, env, call)
+	c, err := commands.Driver[operating](ctx, env, call)
 	if err != nil {
 		return nil, err
 	}
-	apps, err := c.Apps(ctx, "available")
+	every, err := c.Apps(ctx, "all")
 	if err != nil {
 		return nil, err
 	}
+	apps := slices.DeleteFunc(slices.Clone(every), func(a driver.App) bool { return a.Status != "AVAILABLE" })
 	all, err := allPartitions(ctx, c, apps)
 	if err != nil {
 		return nil, err
@@ -65,7 +75,11 @@ func showOps(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Tabl
 	if err != nil {
 		return nil, err
 	}
-	ops := gatherOps(apps, all, activity, splits)
+	copies, err := copyOps(ctx, c, every, apps)
+	if err != nil {
+		return nil, err
+	}
+	ops := append(gatherOps(apps, all, activity, splits), copies...)
 	var rows []spec.Row
 	for _, o := range ops {
 		if call.Arg(0) == "" || call.Arg(0) == o.table {
@@ -81,6 +95,44 @@ func showOps(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Tabl
 		}
 	}
 	return t, nil
+}
+
+// copyOps are the backups that run and the tables that are being restored.
+func copyOps(ctx context.Context, c operating, every, apps []driver.App) ([]operation, error) {
+	backups, err := c.Backups(ctx, apps)
+	if err != nil {
+		return nil, err
+	}
+	var ops []operation
+	for _, b := range backups {
+		if !b.End.IsZero() || b.Failed {
+			continue
+		}
+		i := slices.IndexFunc(apps, func(a driver.App) bool { return a.ID == b.AppID })
+		ops = append(ops, operation{
+			id: fmt.Sprintf("backup-%d", b.ID), kind: "backup", table: apps[i].Name, status: "kDoing",
+			task: strings.TrimSpace("upload to " + b.Provider + " " + b.Path), started: b.Start,
+		})
+	}
+	for _, app := range every {
+		backup, is := app.Restoring()
+		if !is {
+			continue
+		}
+		r, err := c.Restore(ctx, app)
+		if err != nil {
+			return nil, err
+		}
+		done := 0
+		for _, n := range r.Progress {
+			done += n
+		}
+		ops = append(ops, operation{
+			id: fmt.Sprintf("restore-%d", app.ID), kind: "restore", table: app.Name, status: "kDoing",
+			task: fmt.Sprintf("%d%% of backup %s", done/(10*max(len(r.Progress), 1)), backup), started: app.Created,
+		})
+	}
+	return ops, nil
 }
 
 // gatherOps puts what was seen into the seed's words, table by table.

@@ -34,6 +34,7 @@ func (m *metaServer) methods() map[string]method {
 		wire.StartCompact.Name:    on(&wire.StartCompact, m.startCompact),
 		wire.QueryCompact.Name:    on(&wire.QueryCompact, m.queryCompact),
 		wire.StartRecovery.Name:   on(&wire.StartRecovery, m.startRecovery),
+		wire.QueryBackup.Name:     on(&wire.QueryBackup, queryBackup),
 		wire.CallCommand.Name:     on(&wire.CallCommand, m.callCommand),
 		wire.Negotiate.Name:       on(&wire.Negotiate, negotiate),
 	}
