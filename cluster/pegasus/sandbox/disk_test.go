@@ -1,8 +1,8 @@
 package sandbox
 
 import (
-	"path/filepath"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
