@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -207,7 +208,7 @@ func testFullDisks(t *testing.T, c *cluster) {
 	if v, _ := u.get("demo", hash, "s"); v != "v" {
 		t.Errorf("a read: %q", v)
 	}
-	if d := u.disks(primary, "").Disks[0]; d.AvailableMB*100/d.CapacityMB > 5 {
+	if d := u.disks(primary, "").Disks[0]; d.AvailableMB*100/d.CapacityMB > 5 || !filepath.IsAbs(d.Dir) {
 		t.Errorf("%+v", d)
 	}
 	faults := func(at string) string {
