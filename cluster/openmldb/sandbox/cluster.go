@@ -60,6 +60,7 @@ type cluster struct {
 	local    *coord.Local // nil on a real ZooKeeper
 	trees    map[string]coord.Tree
 	session  coord.Session // the cluster's own
+	adapted  bool          // what stands in the tree is this cluster's
 	ctx      context.Context
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup // deaths at fault points
@@ -157,6 +158,7 @@ func (c *cluster) startAll(ctx context.Context) (err error) {
 	if err := c.adapt(); err != nil {
 		return fmt.Errorf("move the cluster to its addresses: %w", err)
 	}
+	c.adapted = true
 	for i := range c.tab {
 		if err := c.startTablet(ctx, i); err != nil {
 			return err
@@ -328,15 +330,19 @@ func (c *cluster) status(role, endpoint string, runs bool) sandbox.NodeStatus {
 	return n
 }
 
-// sweep removes from a real ZooKeeper what the sessions of ended servers left there for a while.
+// sweep removes from a real ZooKeeper what the sessions of this cluster's servers left there for a while.
 func (c *cluster) sweep() {
-	if c.settings.zk == nil || c.session == nil {
+	if c.settings.zk == nil || !c.adapted {
 		return
 	}
 	for _, folder := range []string{"/nodes", "/leader"} {
 		names, _ := c.session.Children(c.settings.root + folder)
 		for _, name := range names {
-			_ = c.session.Delete(c.settings.root+folder+"/"+name, coord.AnyVersion)
+			at := c.settings.root + folder + "/" + name
+			data, version, err := c.session.Get(at)
+			if err == nil && (slices.Contains(c.tabletAt, name) || slices.Contains(c.nsAt, string(data))) {
+				_ = c.session.Delete(at, version)
+			}
 		}
 	}
 }

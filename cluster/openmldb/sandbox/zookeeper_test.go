@@ -53,9 +53,19 @@ func TestZooKeeper(t *testing.T) {
 	u.do(c.Start(t.Context(), victim))
 	u.becomesWhole()
 	u.over()
+	u.eventually("the nameserver that was paused stands in line again", func() bool {
+		names, err := own.Children(root + "/leader")
+		return err == nil && len(names) == 2
+	})
 
 	if other, err := start(t.Context(), sandbox.Config{Name: "openmldb", Dir: t.TempDir(), Net: netOf(t), Settings: settings}); spec.KindOf(err) != spec.Refused {
 		t.Errorf("a second cluster at the same place: %v, %v", other, err)
+	}
+	if names, err := own.Children(root + "/leader"); err != nil || len(names) != 2 { // it has touched nothing
+		t.Errorf("leader: %v, %v", names, err)
+	}
+	if names, err := own.Children(root + "/nodes"); err != nil || !slices.Equal(names, c.tabletAt) {
+		t.Errorf("nodes: %v, %v", names, err)
 	}
 	u.order("CreateDatabase", &ns.CreateDatabaseRequest{Db: proto.String("d")})
 	u.close()
