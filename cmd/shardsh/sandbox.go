@@ -38,9 +38,7 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 	config := sandbox.ServeConfig{Kinds: sandboxKinds()}
 	flags := pflag.NewFlagSet("shardsh sandbox", pflag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.Usage = func() {
-		fmt.Fprintf(stderr, "usage: shardsh sandbox [flags] [CLUSTER…]\n\nServes sandbox clusters on loopback addresses and prints a config.ini for them.\n\n%s", flags.FlagUsages())
-	}
+	flags.Usage = func() { sandboxUsage(flags, stderr) }
 	flags.StringVar(&config.DataDir, "data-dir", "", "directory that keeps the clusters from run to run (default: a fresh one, removed at the end)")
 	flags.StringVar(&config.Control, "control", "", "path of the control socket (default: in the data directory)")
 	flags.StringVar(&config.Net, "net", "", "first three numbers of the first cluster's addresses, such as 127.0.77 (default: the first free ones)")
@@ -59,10 +57,10 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 		*set = append(*set, openmldb.System+".zk="+*zk)
 	}
 	var err error
-	if config.Settings, err = sandbox.ParseSettings(config.Kinds, *set...); err != nil {
-		return sandboxExit(err, stderr)
+	if config.Settings, err = sandbox.ParseSettings(config.Kinds, *set...); err == nil {
+		config.Compat, err = sandbox.ParseCompat(config.Kinds, *compat...)
 	}
-	if config.Compat, err = sandbox.ParseCompat(config.Kinds, *compat...); err != nil {
+	if err != nil {
 		return sandboxExit(err, stderr)
 	}
 	config.Open = flags.Args()
@@ -70,7 +68,6 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 		config.Open = []string{"onebox", "onebox2"}
 	}
 	config.Log = func(format string, args ...any) { fmt.Fprintf(stderr, "sandbox: "+format+"\n", args...) }
-
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -96,6 +93,11 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 		err = cause
 	}
 	return sandboxExit(err, stderr)
+}
+
+func sandboxUsage(flags *pflag.FlagSet, stderr io.Writer) {
+	const about = "usage: shardsh sandbox [flags] [CLUSTER…]\n\nServes sandbox clusters on loopback addresses and prints a config.ini for them.\n\n"
+	fmt.Fprint(stderr, about, flags.FlagUsages())
 }
 
 func sandboxExit(err error, stderr io.Writer) int {

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	driver "shardsh/cluster/openmldb"
-	"shardsh/cluster/openmldb/wire"
 	"shardsh/commands"
 	"shardsh/commands/spec"
 )
@@ -158,8 +157,8 @@ func parseColumn(text string) (column driver.Column, role string, err error) {
 	if err := checkName(parts[0]); err != nil {
 		return column, "", err
 	}
-	dt, ok := wire.ParseType(parts[1])
-	column = driver.Column{Name: parts[0], Type: wire.TypeName(dt)}
+	dt, ok := driver.ParseType(parts[1])
+	column = driver.Column{Name: parts[0], Type: driver.TypeName(dt)}
 	switch {
 	case !ok:
 		return column, "", spec.Errorf(spec.Usage, "%s: %q is no type", parts[0], parts[1]).WithHint("types: %s", strings.Join(storable, ", "))

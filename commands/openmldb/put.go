@@ -7,7 +7,6 @@ import (
 	"time"
 
 	driver "shardsh/cluster/openmldb"
-	"shardsh/cluster/openmldb/wire"
 	"shardsh/commands"
 	"shardsh/commands/spec"
 )
@@ -72,7 +71,7 @@ func newRow(t *driver.Table, words []string, null string) (driver.Row, error) {
 			row.Values = append(row.Values, nil)
 			continue
 		}
-		v, err := wire.ParseValue(words[i], column.Type)
+		v, err := driver.ParseValue(words[i], column.Type)
 		if err != nil {
 			return row, spec.Errorf(spec.Usage, "column %s: %w", column.Name, err)
 		}

@@ -9,27 +9,25 @@ import (
 	"time"
 
 	driver "shardsh/cluster/openmldb"
-	"shardsh/cluster/openmldb/pb/types"
-	"shardsh/cluster/openmldb/wire"
 	"shardsh/commands/spec"
 )
 
 // kinds says how the values of a type are shown.
-var kinds = map[types.DataType]spec.Kind{
-	types.DataType_kBool: spec.Bool, types.DataType_kSmallInt: spec.Int, types.DataType_kInt: spec.Int, types.DataType_kBigInt: spec.Int,
-	types.DataType_kFloat: spec.Float, types.DataType_kDouble: spec.Float, types.DataType_kTimestamp: spec.Time,
-	types.DataType_kString: spec.Bytes, types.DataType_kVarchar: spec.Bytes,
+var kinds = map[string]spec.Kind{
+	"bool": spec.Bool, "smallint": spec.Int, "int": spec.Int, "bigint": spec.Int,
+	"float": spec.Float, "double": spec.Float, "timestamp": spec.Time,
+	"string": spec.Bytes, "varchar": spec.Bytes,
 }
 
 // rowColumns are a table's columns behind the time of a row, which has another name where a column is called so.
 func rowColumns(t *driver.Table) []spec.Column {
 	name := "ts"
-	if slices.ContainsFunc(t.Schema.Columns, func(c wire.Column) bool { return c.Name == name }) {
+	if slices.ContainsFunc(t.Schema.Columns, func(c driver.RowColumn) bool { return c.Name == name }) {
 		name = "row_ts"
 	}
 	columns := []spec.Column{{Name: name, Kind: spec.Time}}
 	for _, c := range t.Schema.Columns {
-		columns = append(columns, spec.Column{Name: c.Name, Kind: kinds[c.Type]})
+		columns = append(columns, spec.Column{Name: c.Name, Kind: kinds[driver.TypeName(c.Type)]})
 	}
 	return columns
 }
@@ -56,11 +54,11 @@ func rowCells(t *driver.Table, r driver.Row) spec.Row {
 		case int16:
 			v = int64(x)
 		case float32:
-			v, _ = strconv.ParseFloat(wire.FormatValue(x), 64) // as short as it was written
-		case wire.Date:
+			v, _ = strconv.ParseFloat(driver.FormatValue(x), 64) // as short as it was written
+		case driver.Date:
 			v = x.String()
 		case int64:
-			if t.Schema.Columns[i].Type == types.DataType_kTimestamp {
+			if t.Schema.Columns[i].Type == driver.Timestamp {
 				v = time.UnixMilli(x)
 			}
 		}
@@ -92,7 +90,7 @@ func parseTime(text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	v, err := wire.ParseValue(text, types.DataType_kTimestamp)
+	v, err := driver.ParseValue(text, driver.Timestamp)
 	if err != nil {
 		return time.Time{}, spec.Errorf(spec.Usage, "%w", err)
 	}
@@ -112,13 +110,13 @@ func keyText(t *driver.Table, x driver.Index, text string) (string, error) {
 			continue
 		}
 		if text == "" {
-			return wire.EmptyKey, nil
+			return driver.EmptyKey, nil
 		}
-		v, err := wire.ParseValue(text, c.Type)
+		v, err := driver.ParseValue(text, c.Type)
 		if err != nil {
 			return "", spec.Errorf(spec.Usage, "column %s: %w", c.Name, err)
 		}
-		return wire.KeyText(v), nil
+		return driver.KeyText(v), nil
 	}
 	return text, nil
 }

@@ -2,6 +2,8 @@
 package openmldb
 
 import (
+	"slices"
+
 	"shardsh/commands"
 	"shardsh/commands/spec"
 )
@@ -10,7 +12,10 @@ import (
 var systems = []string{"openmldb"}
 
 // Words lists the words of OpenMLDB.
-func Words(env commands.Env) []spec.Command {
+func Words(env commands.Env) []spec.Command { return slices.Concat(clusterWords(env), dataWords(env)) }
+
+// clusterWords ask the nameserver.
+func clusterWords(env commands.Env) []spec.Command {
 	return []spec.Command{
 		ShowNS(env),
 		ShowSDKEndpoint(env),
@@ -55,6 +60,12 @@ func Words(env commands.Env) []spec.Command {
 		ShowOpStatus(env),
 		CancelOp(env),
 		DeleteOp(env),
+	}
+}
+
+// dataWords ask tablets.
+func dataWords(env commands.Env) []spec.Command {
+	return []spec.Command{
 		Put(env),
 		Get(env),
 		Scan(env),
