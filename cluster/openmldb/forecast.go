@@ -79,6 +79,16 @@ func (f *forecast) count() {
 			f.parts = append(f.parts, p)
 		}
 	}
+	slices.SortStableFunc(f.parts, func(a, b *prospects) int { // people look for their own tables
+		return cmp.Compare(bits(a.table.Internal()), bits(b.table.Internal()))
+	})
+}
+
+func bits(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // gaps finds what only leaders have. The tablets' words were said at different times, so that the leader is asked about

@@ -3,6 +3,7 @@ package openmldb
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -304,7 +305,7 @@ func (r *restorer) load(o onTablet, t driver.Table, lead reach) spec.Step {
 					Table: t.TableName, TID: o.tid, PID: o.pid, Segments: t.Segments, Leader: leads, Storage: t.Storage,
 				})
 				if err != nil {
-					return err
+					return withoutIt(err, o.tablet)
 				}
 			}
 			if err := o.loaded(ctx, max(r.wait, 0), report); err != nil {
@@ -317,6 +318,15 @@ func (r *restorer) load(o onTablet, t driver.Table, lead reach) spec.Step {
 			return err
 		},
 	}
+}
+
+// withoutIt helps where a tablet refuses to load: its disk may be lost.
+func withoutIt(err error, tablet string) error {
+	var refused *spec.Error
+	if !errors.As(err, &refused) || refused.Code == "" {
+		return err
+	}
+	return refused.WithHint("recoverdata --without %s has another one lead, if the disk of that one is lost", tablet)
 }
 
 // makeLeader gives a tablet the role that the nameserver says it has.
