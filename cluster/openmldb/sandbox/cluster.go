@@ -117,7 +117,7 @@ func points() *fault.Points {
 		})
 	}
 	all = append(all, fault.OfCalls(tablet.Role, (&tablet.Tablet{}).Calls())...)
-	return fault.NewPoints(append(all, tablet.TaskPoints()...)...)
+	return fault.NewPoints(slices.Concat(all, tablet.TaskPoints(), tablet.HoldPoints())...)
 }
 
 // place gives every server its address and its gate. An address that is taken is found here, before anything is kept.

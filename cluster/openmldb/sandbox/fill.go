@@ -195,7 +195,10 @@ func (u *client) put(ctx context.Context, t *ns.TableInfo, row []any) error {
 // synced waits until every follower has what its leader has now, and the nameserver knows it.
 func (u *client) synced(ctx context.Context) error {
 	has := map[string]uint64{}
-	for _, at := range u.c.tabletAt {
+	for i, at := range u.c.tabletAt {
+		if !u.c.runs(-1, i) {
+			continue // a spare one
+		}
 		statuses, err := u.statuses(ctx, at)
 		if err != nil {
 			return err

@@ -27,12 +27,18 @@ var taskTypes = []api.TaskType{
 	api.TaskType_kLoadTable, api.TaskType_kAddReplica, api.TaskType_kDelReplica, api.TaskType_kDropTable,
 }
 
-// TaskPoints are the fault points of a tablet's tasks: "tablet.task:load-table", "tablet.hold:load-table".
+// TaskPoints are the fault points of a tablet's tasks: "tablet.task:load-table".
 func TaskPoints() []sandbox.Point {
 	var all []sandbox.Point
 	for _, kind := range taskTypes {
 		all = append(all, sandbox.Point{Name: taskPoint(kind), Says: "the task is begun, does nothing, and fails"})
 	}
+	return all
+}
+
+// HoldPoints are those that hold the tasks that go on after their call was answered: "tablet.hold:load-table".
+func HoldPoints() []sandbox.Point {
+	var all []sandbox.Point
 	for _, kind := range longTasks {
 		all = append(all, sandbox.Point{Name: holdPoint(kind), Says: "the task is begun, and does nothing until the point is disarmed"})
 	}
