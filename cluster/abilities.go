@@ -22,6 +22,7 @@ func Abilities() []Ability {
 		{"tables", "create and drop tables", has[TableAdmin]},
 		{"table settings", "read and change a table's settings", has[TableSettings]},
 		{"examination", "know what is wrong with a cluster beyond its replicas", has[Examiner]},
+		{"forecast", "tell what happens if nodes fail", has[Forecaster]},
 		{"node ages", "tell since when a node has been up", has[NodeAges]},
 		{"databases", "keep tables in databases", has[Databases]},
 	}
@@ -76,6 +77,15 @@ type Examiner interface {
 	// Remedy answers the command line that helps against a finding of the neutral kinds, "" when there is none.
 	Remedy(f Finding) string
 }
+
+// Forecaster knows what the store does about failures that have not happened.
+type Forecaster interface {
+	// Forecast answers what would become of failures, the likely ones first; nodes in down count as failed already.
+	Forecast(ctx context.Context, down []string) ([]Prospect, error)
+}
+
+// Prospect is what would happen, in a few words each.
+type Prospect struct{ If, Then string }
 
 // Finding is one thing that is not as it should be.
 type Finding struct {

@@ -18,8 +18,8 @@ func Doctor(env Env) spec.Command {
 		Topic:   "cluster",
 		Summary: "say whether the cluster is well, why not, what helps, and what may still fail",
 		Long: "Looks at nodes, replicas and settings and gives one verdict with its reasons, each with the command that " +
-			"would help. Then it says which nodes could fail, singly or together, before partitions stop taking writes. " +
-			"With --if-down it answers as if these nodes were down, before one takes them down. Exit 0 when well, 7 when not.",
+			"would help. Then it says which nodes could fail, singly or together, before partitions stop taking writes, and " +
+			"where the store's rules are known, what would happen then. With --if-down it answers as if these nodes were down, before one takes them down. Exit 0 when well, 7 when not.",
 		Flags: []spec.Flag{
 			{Name: "if-down", Kind: spec.ArgEndpoint, Repeated: true, Help: "as if these nodes were down: host:port or the end of it (.32), several joined by commas"},
 		},
@@ -40,6 +40,7 @@ type examination struct {
 	blind        bool // the cluster does not say what it holds
 	ifDown       []string
 	risk         cluster.Risk
+	prospects    []cluster.Prospect
 	findings     []cluster.Finding
 	tables       []*tableHealth
 }
@@ -83,6 +84,12 @@ func (x *examination) examine(ctx context.Context, env Env, d cluster.Driver, na
 			if f.Help == "" {
 				x.findings[i].Help = e.Remedy(f)
 			}
+		}
+	}
+	if f, ok := d.(cluster.Forecaster); ok {
+		var err error
+		if x.prospects, err = f.Forecast(ctx, x.ifDown); err != nil {
+			return err
 		}
 	}
 	held, err := env.Holds(name)
@@ -234,6 +241,9 @@ func (x *examination) report() (*spec.Table, error) {
 	if t := x.lossTable(); t != nil {
 		verdict.More = append(verdict.More, t)
 	}
+	if t := x.outlook(); t != nil {
+		verdict.More = append(verdict.More, t)
+	}
 	if healthy {
 		return verdict, nil
 	}
@@ -261,6 +271,18 @@ func (x *examination) mayFail() string {
 		return "nothing: each node listed below is needed"
 	}
 	return fmt.Sprintf("any %d of %d nodes", x.risk.Survives, x.alive)
+}
+
+// outlook is what the store says would happen.
+func (x *examination) outlook() *spec.Table {
+	if len(x.prospects) == 0 {
+		return nil
+	}
+	var rows []spec.Row
+	for _, p := range x.prospects {
+		rows = append(rows, spec.Row{p.If, p.Then})
+	}
+	return &spec.Table{Section: "outlook", Columns: spec.Columns("if", "then"), Rows: spec.RowsOf(rows...)}
 }
 
 func (x *examination) lossTable() *spec.Table {

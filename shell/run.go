@@ -113,7 +113,7 @@ func (s *Shell) expand(words []line.Word) ([]string, error) {
 
 // carryOut is the road: Call → Table → renderer, or Call → Plan → confirm → apply → Table → renderer.
 func (s *Shell) carryOut(ctx context.Context, call *spec.Call, x extras, out *sink) error {
-	if endsInLine(call.Command) && !x.Help {
+	if endsInLine(call.Command) && len(call.Args) > 0 && !x.Help {
 		if _, inner, err := s.resolve(call.Args); err == nil {
 			x = inner.over(x)
 		}

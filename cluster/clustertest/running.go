@@ -242,7 +242,7 @@ func (s Suite) concurrent(t *testing.T) {
 func (s Suite) abilities(t *testing.T) {
 	checks := map[string]func(*testing.T, cluster.Driver){
 		"tables": s.tableAdmin, "table settings": s.tableSettings, "examination": s.examination, "node ages": s.nodeAges,
-		"databases": s.databases,
+		"databases": s.databases, "forecast": s.forecast,
 	}
 	for _, a := range cluster.Abilities() {
 		t.Run(strings.ReplaceAll(a.Name, " ", "_"), func(t *testing.T) {
@@ -348,6 +348,24 @@ func (s Suite) examination(t *testing.T, d cluster.Driver) {
 	}
 	if help := a.Remedy(cluster.Finding{Kind: "unheard_of"}); help != "" {
 		t.Errorf("%q helps against what nobody knows", help)
+	}
+}
+
+func (s Suite) forecast(t *testing.T, d cluster.Driver) {
+	nodes, err := d.Nodes(t.Context())
+	if err != nil || len(nodes) == 0 {
+		t.Fatalf("%v, %v", nodes, err)
+	}
+	for _, down := range [][]string{nil, {nodes[0].Endpoint}, {"127.0.0.1:1"}} {
+		all, err := d.(cluster.Forecaster).Forecast(t.Context(), down)
+		if err != nil || len(all) == 0 {
+			t.Errorf("with %v down: %v, %v", down, all, err)
+		}
+		for _, p := range all {
+			if p.If == "" || p.Then == "" || strings.ContainsAny(p.If+p.Then, "\n\x1b") {
+				t.Errorf("%+v", p)
+			}
+		}
 	}
 }
 

@@ -109,6 +109,9 @@ type methods interface {
 	// faults.go: what is wrong, one by one, by table and partition; Examine sums it up.
 	Faults(ctx context.Context) ([]Fault, error)
 
+	// forecast.go: what would happen if more failed.
+	cluster.Forecaster
+
 	// rows.go, put.go. An index "" is the first one. A key is its text (wire.KeyText, wire.JoinKey).
 	Put(ctx context.Context, table TableName, row Row) error
 	PutMany(ctx context.Context, table TableName, rows iter.Seq2[Row, error], inFlight int) iter.Seq2[int, error]

@@ -99,14 +99,11 @@ func (k shared) help(faults []Fault) string {
 	case NotRecovered:
 		return "recoverendpoint " + k.endpoint
 	case Miss, NotLeaderOnTablet, NotFollowerOnTablet:
-		if len(faults) == 1 {
-			return fmt.Sprintf("recovertable %s %d %s", k.table.Name, faults[0].PID, k.endpoint)
-		}
-		return "recoverendpoint " + k.endpoint
+		return "recoverdata --table " + k.table.String() // a replica that counts as alive is refused to recovertable
 	case SeveralLeaders:
-		return "gettablepartition " + k.table.Name + " " + fmt.Sprint(faults[0].PID)
+		return "gettablepartition " + k.table.String() + " " + fmt.Sprint(faults[0].PID)
 	case NotNormal, Lag, Stray:
-		return "showtable " + k.table.Name
+		return "showtable " + k.table.String()
 	case TabletSilent:
 		return "showtablet"
 	case OpFailed:

@@ -85,10 +85,27 @@ func (d *Driver) describe(ctx context.Context, op string, table TableName) (*Tab
 	return nil, noTable(op, who, table.String())
 }
 
-func noTable(op, endpoint, name string) error {
+func noTable(op, endpoint, name string) *spec.Error {
 	e := spec.Errorf(spec.NotFound, "there is no table %s", name)
 	e.Op, e.Endpoint = op, endpoint
 	return e.WithHint(seeTables)
+}
+
+// suggest names the table that was meant, where one is called nearly so.
+func suggest(missing *spec.Error, text, db string, all []Table) error {
+	var names []string
+	for _, t := range all {
+		if t.Internal() {
+			continue
+		}
+		if names = append(names, t.TableName.String()); t.DB == db && db != "" {
+			names = append(names, t.Name)
+		}
+	}
+	if near := spec.Suggest(text, names); len(near) > 0 {
+		return missing.WithHint("did you mean %s?", near[0])
+	}
+	return missing
 }
 
 // DescribeAll answers what the nameserver has of all tables, by id, those of the internal databases included.
@@ -137,7 +154,7 @@ func (d *Driver) find(ctx context.Context, op, text, db string) (*Table, error) 
 	}
 	switch len(found) {
 	case 0:
-		return nil, noTable(op, who, text)
+		return nil, suggest(noTable(op, who, text), text, db, all)
 	case 1:
 		return one, nil
 	}

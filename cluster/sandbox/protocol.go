@@ -129,6 +129,10 @@ func MatchNode(nodes []NodeStatus, name string) (NodeStatus, error) {
 	case 1:
 		return found[0], nil
 	case 0:
+		if len(all) == 0 {
+			return NodeStatus{}, spec.Errorf(spec.NotFound, "no sandbox cluster runs yet, so that there is no node %q", name).
+				WithHint("a cluster starts when it is first asked something: doctor")
+		}
 		return NodeStatus{}, spec.Errorf(spec.NotFound, "no sandbox node is called %q", name).
 			WithHint("nodes: %s", strings.Join(all, ", "))
 	}

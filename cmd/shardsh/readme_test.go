@@ -14,11 +14,19 @@ import (
 
 // screenLines is what the README's screen types. Each is typed when the answer to the one before is there.
 var screenLines = []string{
-	"ls --columns app_id,app_name,status,partition_count,replica_count",
-	"use TableA",
-	"showtable TableA --filter 'pid < 2'",
-	"get user_0007 name",
-	"drop demo",
+	"cluster openmldb > /dev/null",
+	"confget > /dev/null",
+	"option trace on > /dev/null",
+	"confset auto_failover false --yes --columns step,outcome",
+	"option trace off > /dev/null",
+	"sandbox kill .32:8541 > /dev/null",
+	"wait --within 30s --until 'any(rows, .state == \"kOffline\")' showtablet > /dev/null",
+	"offlineendpoint .32:8541 --yes --columns step --filter 'step contains \"flow\"'",
+	"showtable flow --columns pid,endpoint,role,is_alive,offset --filter 'pid == 0'",
+	"sandbox start .32:8541 > /dev/null",
+	"wait --within 30s --until 'all(rows, .state == \"kHealthy\")' showtablet > /dev/null",
+	"recoverendpoint .32:8541 --yes > /dev/null",
+	"showtable flow --columns pid,endpoint,role,is_alive,offset --filter 'pid == 0'",
 }
 
 // versionLine is the first line of the banner, which changes with every build.
@@ -72,7 +80,7 @@ func readmeMatrix(t *testing.T) string {
 	if err := json.Unmarshal(out, &rows); err != nil {
 		t.Fatal(err)
 	}
-	systems := []string{"pegasus"}
+	systems := []string{"pegasus", "openmldb"}
 	var topics []string
 	words := map[string]map[string][]string{}
 	for _, row := range rows {

@@ -137,7 +137,8 @@ var masks = []struct {
 	{regexp.MustCompile(`127\.0\.\d+\.(\d+)`), "127.0.N.$1"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?`), "<time>"},
 	{regexp.MustCompile(`\b\d+(\.\d+)?(ms|µs)\b`), "<took>"},
-	{regexp.MustCompile(`"age":\d+`), `"age":<age>`},
+	{regexp.MustCompile(`"age":[\d.]+`), `"age":<age>`},
+	{regexp.MustCompile(`(\bop \d+ k\w+OP) \d+s`), "${1} <took>"},
 	{regexp.MustCompile(`(ALIVE +(?:\| )?)\d+s`), "${1}<age>"},
 }
 

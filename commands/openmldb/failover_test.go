@@ -193,8 +193,11 @@ func TestChangeLeader(t *testing.T) {
 func TestRecoverDataPlan(t *testing.T) {
 	f := small()
 	f.own = map[string][]driver.TabletPartition{"t31:1": {}, "t32:1": {}, "t33:1": {}}
-	f.pairs = map[string]driver.TermPair{"t31:1": {Offset: 12}, "t32:1": {Offset: 11}, "t33:1": {Offset: 12}}
+	f.pairs = map[string]driver.TermPair{"t31:1": {Offset: 12}, "t32:1": {Offset: 5}, "t33:1": {Offset: 12}}
 	f.tables[0].Parts = f.tables[0].Parts[:1]
+	for i, at := range []uint64{11, 12, 7} { // the last that the nameserver heard
+		f.part(0).Replicas[i].Offset = &at
+	}
 	c := RecoverData(f)
 	p := planOf(t, c, callOf(c))
 	want := []string{
@@ -211,13 +214,23 @@ func TestRecoverDataPlan(t *testing.T) {
 	if got := texts(p); !slices.Equal(got, want) {
 		t.Errorf("steps:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if len(p.Notes) != 1 || !strings.Contains(p.Notes[0], "t33:1 leads (the largest offset)") || !strings.Contains(p.Notes[0], "t32:1 has offset 11 on its disk") {
+	if len(p.Notes) != 1 || !strings.Contains(p.Notes[0], "t33:1 leads (the largest offset)") || !strings.Contains(p.Notes[0], "t32:1 was last at offset 11, its snapshot at 5") {
 		t.Errorf("notes %q", p.Notes)
 	}
 	f.pairs["t32:1"] = driver.TermPair{Offset: 12} // the nameserver's leader is as far
 	p = planOf(t, c, callOf(c))
 	if texts(p)[2] != "load flow/0 on t32:1 as the leader" || slices.Contains(texts(p), "have t32:1 elected to lead flow/0") {
 		t.Errorf("steps %q", texts(p))
+	}
+	call := callOf(c)
+	call.Flags["without"] = []string{"t32:1"}
+	if got := texts(planOf(t, c, call)); got[2] != "load flow/0 on t33:1 as the follower" {
+		t.Errorf("without the leader's disk: %q", got)
+	}
+	// A snapshot says nothing of the log behind it: without the nameserver's numbers the one that led had most.
+	f.part(0).Replicas[0].Offset, f.pairs["t32:1"] = nil, driver.TermPair{}
+	if p = planOf(t, c, callOf(c)); texts(p)[2] != "load flow/0 on t32:1 as the leader" || !strings.Contains(p.Notes[0], "t32:1 leads (it led)") {
+		t.Errorf("steps %q, notes %q", texts(p), p.Notes)
 	}
 	delete(f.own, "t32:1")
 	f.pairs = map[string]driver.TermPair{}
@@ -231,6 +244,28 @@ func TestRecoverDataPlan(t *testing.T) {
 	whole := RecoverData(small())
 	if p = planOf(t, whole, callOf(whole)); len(p.Steps) > 0 {
 		t.Errorf("a cluster that is whole: %q", texts(p))
+	}
+}
+
+// A disk that has less than was last heard of it must not be what the others catch up with.
+func TestRecoverDataStopsAtALostLog(t *testing.T) {
+	f := small()
+	f.own = map[string][]driver.TabletPartition{"t31:1": {}, "t32:1": {}, "t33:1": {}}
+	f.pairs = map[string]driver.TermPair{"t31:1": {}, "t32:1": {}, "t33:1": {}}
+	f.tables[0].Parts = f.tables[0].Parts[:1]
+	for i := range f.part(0).Replicas {
+		f.part(0).Replicas[i].Offset = new(uint64)
+		*f.part(0).Replicas[i].Offset = 9
+	}
+	f.does = func(what string) {
+		f.own["t32:1"] = []driver.TabletPartition{{TID: 4, Offset: 4, Mode: "kTableLeader", State: "kTableNormal"}}
+	}
+	c := RecoverData(f)
+	p := planOf(t, c, callOf(c))
+	load := p.Steps[slices.Index(texts(p), "load flow/0 on t32:1 as the leader")]
+	err := load.Apply(t.Context(), &quiet{})
+	if spec.KindOf(err) != spec.Failed || !strings.Contains(err.Error(), "came up at offset 4, and was at 9") || !strings.Contains(spec.HintOf(err), "--without t32:1") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -181,7 +181,11 @@ func (f *fake) RecoverTable(_ context.Context, t driver.TableName, pid uint32, e
 	return f.change("recovertable %s/%d %s", t, pid, endpoint)
 }
 
-// call makes a call of a word as the shell would.
+func (f *fake) TabletLoadTable(_ context.Context, tablet string, load driver.LoadTable) error {
+	return f.change("load %s/%d on %s", load.Table, load.PID, tablet)
+}
+
+// callOf makes a call of a word as the shell would.
 func callOf(c spec.Command, args ...string) *spec.Call {
 	return &spec.Call{Command: &c, Cluster: "om", Args: args, Flags: map[string][]string{}, Line: c.Name + " " + strings.Join(args, " ")}
 }

@@ -90,11 +90,16 @@ func (r *request) check(ctx context.Context) (spec.State, error) {
 
 func (r *request) concerns(op driver.Op) bool {
 	for _, o := range r.outcomes {
-		if op.Table == o.table && op.Partition == int(o.pid) {
+		if isOf(op, o.table, o.pid) {
 			return true
 		}
 	}
 	return false
+}
+
+// isOf says whether an operation is of a partition. Releases that do not tell the database name only the table.
+func isOf(op driver.Op, t driver.TableName, pid uint32) bool {
+	return op.Table.Name == t.Name && (op.Table.DB == t.DB || op.Table.DB == "") && op.Partition == int(pid)
 }
 
 func (r *request) apply(ctx context.Context, _ spec.Report) error {
@@ -113,7 +118,7 @@ func (r *request) follow(ctx context.Context, o outcome, report spec.Report) err
 	if r.asked.Load() {
 		var err error
 		ops, err = follow(ctx, r.c, r.wait, report, func(op driver.Op) bool {
-			return op.ID > r.before.Load() && op.Table == o.table && op.Partition == int(o.pid)
+			return op.ID > r.before.Load() && isOf(op, o.table, o.pid)
 		})
 		if err != nil {
 			return err

@@ -1,7 +1,9 @@
 package openmldb
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,10 +21,12 @@ func RecoverData(env commands.Env) spec.Command {
 		Topic:   "failover",
 		Summary: "bring back every partition that is not whole, after tablets were restarted together",
 		Long: "Tablets that come back have no partition in memory, and when all replicas of one were down nobody is left to catch up " +
-			"with. For each partition that is not whole, the replica with the largest offset, loaded or on disk, leads: it is loaded " +
-			"from its disk with the storage its table has, the nameserver is told, and the others catch up. auto_failover is held off " +
-			"meanwhile. Run again it does what is left.",
+			"with. For each partition that is not whole, the replica that got furthest leads, by its memory or by what the nameserver " +
+			"and its snapshot last knew: it is loaded from its disk with the storage its table has, the nameserver is told, and the " +
+			"others catch up. One that comes up with less than that stops the plan, before others follow it. auto_failover is held " +
+			"off meanwhile. Run again it does what is left.",
 		Flags: []spec.Flag{
+			{Name: "without", Kind: spec.ArgEndpoint, Repeated: true, Help: "a tablet whose disk is lost: it shall not lead"},
 			{Name: "table", Kind: spec.ArgTable, Help: "only this table: [db/]name"},
 		},
 		Examples: []spec.Example{
@@ -51,7 +55,15 @@ func recoverData(ctx context.Context, env commands.Env, line *spec.Call) (*spec.
 	if err != nil {
 		return nil, err
 	}
-	r := &restorer{mover: mover{c, line.Wait}, view: v, plan: &spec.Plan{Title: "bring back the partitions of " + line.Cluster, Name: line.Cluster}}
+	var without []string
+	for _, name := range line.Strings("without") {
+		endpoint, err := match(ctx, c, name)
+		if err != nil {
+			return nil, err
+		}
+		without = append(without, endpoint)
+	}
+	r := &restorer{without: without, mover: mover{c, line.Wait}, view: v, plan: &spec.Plan{Title: "bring back the partitions of " + line.Cluster, Name: line.Cluster}}
 	// The store's own tables first: its clients need them.
 	slices.SortStableFunc(v.tables, func(a, b driver.Table) int {
 		return map[bool]int{true: 0, false: 1}[a.Internal()] - map[bool]int{true: 0, false: 1}[b.Internal()]
@@ -75,8 +87,9 @@ func recoverData(ctx context.Context, env commands.Env, line *spec.Call) (*spec.
 // restorer plans the recovery of partitions.
 type restorer struct {
 	mover
-	view *view
-	plan *spec.Plan
+	view    *view
+	plan    *spec.Plan
+	without []string
 }
 
 // whole says that nothing is wrong with a partition: every replica counts as alive, and has the role on its tablet that
@@ -94,12 +107,17 @@ func (r *restorer) whole(t driver.Table, p driver.Partition) bool {
 	return true
 }
 
-// reach is how far a replica is, and how that is known.
+// reach is how far a replica is, and how that is known. A tablet knows of a partition that it has not loaded no more than
+// its snapshot; what came after is in its log, which only loading reads. The nameserver has the offset it last heard.
 type reach struct {
-	replica driver.Replica
-	offset  uint64
-	loaded  *driver.TabletPartition
+	replica  driver.Replica
+	offset   uint64 // in memory, else the larger of what is known
+	snapshot uint64
+	loaded   *driver.TabletPartition
 }
+
+// known says whether offset is more than a lower bound.
+func (x reach) known() bool { return x.loaded != nil || x.replica.Offset != nil }
 
 func (r *restorer) partition(ctx context.Context, t driver.Table, p driver.Partition) error {
 	if r.whole(t, p) {
@@ -137,7 +155,7 @@ func (r *restorer) reaches(ctx context.Context, t driver.Table, p driver.Partiti
 			continue
 		}
 		if own, loaded := all[place{t.ID, p.ID}]; loaded {
-			up = append(up, reach{on, own.Offset, &own})
+			up = append(up, reach{replica: on, offset: own.Offset, loaded: &own})
 			continue
 		}
 		pair, err := r.c.TabletTermPair(ctx, on.Endpoint, t.ID, p.ID, t.Storage)
@@ -148,13 +166,13 @@ func (r *restorer) reaches(ctx context.Context, t driver.Table, p driver.Partiti
 			down = append(down, on.Endpoint)
 			continue
 		}
-		up = append(up, reach{on, pair.Offset, nil})
+		up = append(up, reach{replica: on, offset: max(pair.Offset, uint64(value(on.Offset))), snapshot: pair.Offset})
 	}
 	return up, down, nil
 }
 
-// choose takes the leader that serves, if there is one; else the replica with the largest offset, of those the
-// nameserver's leader.
+// choose takes the leader that serves, if there is one; else the replica that got furthest, of those the nameserver's
+// leader. Where it is not known of all how far they got, the nameserver's leader is the one that had most.
 func (r *restorer) choose(p driver.Partition, reaches []reach) reach {
 	leader, led := p.Leader()
 	for _, x := range reaches {
@@ -162,27 +180,51 @@ func (r *restorer) choose(p driver.Partition, reaches []reach) reach {
 			return x
 		}
 	}
-	best := reaches[0]
-	for _, x := range reaches[1:] {
-		if x.offset > best.offset || x.offset == best.offset && x.replica.Leader && !best.replica.Leader {
-			best = x
+	known := !slices.ContainsFunc(reaches, func(x reach) bool { return !x.known() })
+	rank := func(x reach) int {
+		switch {
+		case slices.Contains(r.without, x.replica.Endpoint):
+			return -1
+		case led && x.replica.Endpoint == leader.Endpoint:
+			return 2
+		case x.replica.Leader:
+			return 1
 		}
+		return 0
 	}
-	return best
+	return slices.MaxFunc(reaches, func(a, b reach) int {
+		leads, far := cmp.Compare(rank(a), rank(b)), cmp.Compare(a.offset, b.offset)
+		if known && min(rank(a), rank(b)) >= 0 {
+			return cmp.Or(far, leads)
+		}
+		return cmp.Or(leads, far)
+	})
 }
 
 func reasons(lead reach, all []reach) string {
 	var texts []string
+	known := true
 	for _, x := range all {
-		text := fmt.Sprintf("%s has offset %d", x.replica.Endpoint, x.offset)
-		if x.loaded == nil {
-			text += " on its disk"
+		text := fmt.Sprintf("%s is at offset %d", x.replica.Endpoint, x.offset)
+		switch {
+		case x.loaded != nil:
+		case x.replica.Offset != nil:
+			text = fmt.Sprintf("%s was last at offset %d, its snapshot at %d", x.replica.Endpoint, x.offset, x.snapshot)
+		default:
+			text = fmt.Sprintf("%s has a snapshot at offset %d, and maybe more", x.replica.Endpoint, x.snapshot)
+			known = false
 		}
 		texts = append(texts, text)
 	}
-	why := "the largest offset"
-	if lead.loaded != nil && lead.loaded.Mode == "kTableLeader" && lead.replica.Alive && lead.replica.Leader {
+	furthest := !slices.ContainsFunc(all, func(x reach) bool { return x.offset > lead.offset })
+	why := "chosen"
+	switch {
+	case lead.loaded != nil && lead.loaded.Mode == "kTableLeader" && lead.replica.Alive && lead.replica.Leader:
 		why = "it leads and serves"
+	case known && furthest:
+		why = "the largest offset"
+	case lead.replica.Leader:
+		why = "it led"
 	}
 	return fmt.Sprintf("%s leads (%s): %s", lead.replica.Endpoint, why, strings.Join(texts, ", "))
 }
@@ -209,7 +251,7 @@ func (r *restorer) leader(t driver.Table, p driver.Partition, lead reach) {
 	o := onTablet{r.c, endpoint, t.ID, p.ID}
 	switch {
 	case lead.loaded == nil:
-		r.plan.Steps = append(r.plan.Steps, r.load(o, t, lead.replica.Leader))
+		r.plan.Steps = append(r.plan.Steps, r.load(o, t, lead))
 	case lead.replica.Leader && lead.loaded.Mode != "kTableLeader":
 		r.plan.Steps = append(r.plan.Steps, r.makeLeader(o, name, p))
 	}
@@ -242,8 +284,8 @@ func (r *restorer) alive(t driver.TableName, pid uint32, endpoint string, want b
 }
 
 // load has a tablet load the partition from its disk, and waits until it serves.
-func (r *restorer) load(o onTablet, t driver.Table, leads bool) spec.Step {
-	name := at(t.TableName, o.pid)
+func (r *restorer) load(o onTablet, t driver.Table, lead reach) spec.Step {
+	name, leads := at(t.TableName, o.pid), lead.replica.Leader
 	return spec.Step{
 		Text: fmt.Sprintf("load %s on %s as the %s", name, o.tablet, role(leads)), Objects: []string{name}, Class: spec.Risky,
 		Check: func(ctx context.Context) (spec.State, error) {
@@ -263,12 +305,28 @@ func (r *restorer) load(o onTablet, t driver.Table, leads bool) spec.Step {
 					Table: t.TableName, TID: o.tid, PID: o.pid, Segments: t.Segments, Leader: leads, Storage: t.Storage,
 				})
 				if err != nil {
-					return err
+					return withoutIt(err, o.tablet)
 				}
 			}
-			return o.loaded(ctx, max(r.wait, 0), report)
+			if err := o.loaded(ctx, max(r.wait, 0), report); err != nil {
+				return err
+			}
+			if p, err = o.status(ctx); err == nil && p != nil && p.Offset < lead.offset {
+				return spec.Errorf(spec.Failed, "%s on %s came up at offset %d, and was at %d before", name, o.tablet, p.Offset, lead.offset).
+					WithHint("recoverdata --without %s has another one lead", o.tablet)
+			}
+			return err
 		},
 	}
+}
+
+// withoutIt helps where a tablet refuses to load: its disk may be lost.
+func withoutIt(err error, tablet string) error {
+	var refused *spec.Error
+	if !errors.As(err, &refused) || refused.Code == "" {
+		return err
+	}
+	return refused.WithHint("recoverdata --without %s has another one lead, if the disk of that one is lost", tablet)
 }
 
 // makeLeader gives a tablet the role that the nameserver says it has.

@@ -3,6 +3,7 @@ package openmldb
 import (
 	"context"
 
+	"shardsh/cluster"
 	"shardsh/commands"
 	"shardsh/commands/spec"
 )
@@ -57,7 +58,11 @@ func SetSDKEndpoint(env commands.Env) spec.Command {
 			if err != nil {
 				return nil, err
 			}
-			server, address, was := line.Arg(0), line.Arg(1), "null"
+			server, err := serverNamed(ctx, c, line.Arg(0))
+			if err != nil {
+				return nil, err
+			}
+			address, was := line.Arg(1), "null"
 			for _, e := range all {
 				if e.Server == server && e.Endpoint != "" {
 					was = e.Endpoint
@@ -74,4 +79,19 @@ func SetSDKEndpoint(env commands.Env) spec.Command {
 			}), nil
 		},
 	}
+}
+
+// serverNamed is a server's whole name, where a tablet's end is given; any other name is taken as it is, because servers
+// may have names that are no addresses.
+func serverNamed(ctx context.Context, c client, name string) (string, error) {
+	nodes, err := c.Nodes(ctx)
+	if err != nil {
+		return "", err
+	}
+	if endpoint, err := cluster.FindNode(name, nodes); err == nil {
+		return endpoint, nil
+	} else if spec.KindOf(err) == spec.Usage {
+		return "", err
+	}
+	return name, nil
 }

@@ -26,6 +26,7 @@ const (
 	nameservers            = 2
 	tabletHost, tabletPort = 31, 8541
 	tablets                = 3
+	spares                 = 1 // tablets that do not run until they are started, for drills of growth
 )
 
 const (
@@ -93,7 +94,7 @@ func start(ctx context.Context, config sandbox.Config) (*cluster, error) {
 	c := &cluster{
 		name: config.Name, dir: config.Dir, log: config.Log, settings: s, gates: map[string]*fault.Gate{},
 		points: points(), network: network{cuts: map[cable]chan struct{}{}}, trees: map[string]coord.Tree{},
-		ns: make([]*nameserver.Server, nameservers), tab: make([]*tablet.Tablet, tablets),
+		ns: make([]*nameserver.Server, nameservers), tab: make([]*tablet.Tablet, tablets+spares),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if c.log == nil {
@@ -117,12 +118,12 @@ func points() *fault.Points {
 		})
 	}
 	all = append(all, fault.OfCalls(tablet.Role, (&tablet.Tablet{}).Calls())...)
-	return fault.NewPoints(append(all, tablet.TaskPoints()...)...)
+	return fault.NewPoints(slices.Concat(all, tablet.TaskPoints(), tablet.HoldPoints())...)
 }
 
 // place gives every server its address and its gate. An address that is taken is found here, before anything is kept.
 func (c *cluster) place(network *sandbox.Network) error {
-	for i := range nameservers + tablets {
+	for i := range nameservers + tablets + spares {
 		role, host, number := &c.nsAt, nsHost+i, nsPort
 		if i >= nameservers {
 			role, host, number = &c.tabletAt, tabletHost+i-nameservers, tabletPort
@@ -160,6 +161,9 @@ func (c *cluster) startAll(ctx context.Context) (err error) {
 	}
 	c.adapted = true
 	for i := range c.tab {
+		if !c.joined(i) {
+			continue
+		}
 		if err := c.startTablet(ctx, i); err != nil {
 			return err
 		}
@@ -179,6 +183,15 @@ func (c *cluster) startAll(ctx context.Context) (err error) {
 		return fmt.Errorf("make the first content: %w", err)
 	}
 	return nil
+}
+
+// joinedFile says in a cluster's directory that a spare tablet was started once; the %d is its number.
+const joinedFile = "joined%d"
+
+// joined says whether a tablet runs from the start: a spare one does when it ran before.
+func (c *cluster) joined(i int) bool {
+	_, err := os.Stat(filepath.Join(c.dir, fmt.Sprintf(joinedFile, i+1)))
+	return i < tablets || err == nil
 }
 
 // openTree opens the coordination tree, for the cluster itself and for each server.

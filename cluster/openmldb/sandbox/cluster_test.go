@@ -46,7 +46,12 @@ func TestStart(t *testing.T) {
 		if at = c.all()[i]; i >= nameservers {
 			role = tabletRole
 		}
-		if n.Role != role || n.Endpoint != at || n.State != sandbox.Alive || n.System != System || n.Cluster != "openmldb" || n.PID == 0 || n.Faults != "" {
+		state := sandbox.Alive
+		if i >= nameservers+tablets {
+			state = sandbox.Dead // the spare one
+		}
+		if n.Role != role || n.Endpoint != at || n.State != state || n.System != System || n.Cluster != "openmldb" || n.Faults != "" ||
+			(n.PID == 0) != (state == sandbox.Dead) {
 			t.Errorf("node %+v", n)
 		}
 	}

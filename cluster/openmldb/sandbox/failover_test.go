@@ -29,7 +29,7 @@ func TestAutoFailover(t *testing.T) {
 	t.Parallel()
 	c := run(t, "", nil)
 	u := newUser(t, c)
-	victim := c.tabletAt[0]
+	victim := c.tabletAt[1]
 	died := time.Now()
 	u.do(c.Kill(t.Context(), victim))
 	u.eventually("nothing of it is alive", func() bool {
@@ -109,7 +109,7 @@ func TestAllReplicasDie(t *testing.T) {
 	t.Parallel()
 	c := run(t, "", nil)
 	u := newUser(t, c)
-	for i, at := range c.tabletAt {
+	for i, at := range c.tabletAt[:tablets] {
 		u.do(c.Kill(t.Context(), at))
 		if i < 2 {
 			u.eventually("the tablet is failed over", func() bool {
@@ -139,7 +139,7 @@ func TestAllReplicasDie(t *testing.T) {
 			t.Errorf("an operation for the last replica: %v", o)
 		}
 	}
-	for _, at := range c.tabletAt {
+	for _, at := range c.tabletAt[:tablets] {
 		u.do(c.Start(t.Context(), at))
 	}
 	u.eventually("recoveries of both partitions of flow on two tablets have failed", func() bool {
@@ -164,7 +164,7 @@ func TestAllReplicasDie(t *testing.T) {
 // recoverByHand is the documents' procedure for a table whose tablets all went down.
 func (u *user) recoverByHand(t *ns.TableInfo) {
 	u.t.Helper()
-	for _, at := range u.c.tabletAt {
+	for _, at := range u.c.tabletAt[:tablets] {
 		u.order("UpdateTableAliveStatus", &ns.UpdateTableAliveRequest{Name: t.Name, Endpoint: &at, IsAlive: proto.Bool(false)})
 	}
 	for _, p := range t.GetTablePartition() {
@@ -198,7 +198,7 @@ func TestNameserverDiesInAnOperation(t *testing.T) {
 	t.Parallel()
 	c := run(t, "", nil)
 	u := newUser(t, c)
-	victim := c.tabletAt[0]
+	victim := c.tabletAt[1]
 	u.autoFailover(false)
 	u.do(c.Kill(t.Context(), victim))
 	u.healthy(victim, false)
@@ -257,7 +257,7 @@ func TestLagLosesRows(t *testing.T) {
 	u := newUser(t, c)
 	u.autoFailover(false)
 	leader := leaderAt(u.flow(), 0)
-	for _, other := range c.tabletAt {
+	for _, other := range c.tabletAt[:tablets] {
 		if other != leader {
 			u.do(c.Partition(t.Context(), leader, other))
 		}

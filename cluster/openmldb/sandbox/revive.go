@@ -23,7 +23,10 @@ func (c *cluster) revive(ctx context.Context) error {
 	}
 	loads := map[string]map[string]bool{} // partitions to wait for, by tablet
 	has := map[string]map[string]bool{}
-	for _, at := range c.tabletAt {
+	for i, at := range c.tabletAt {
+		if !c.runs(-1, i) {
+			continue // a spare one
+		}
 		statuses, err := u.statuses(ctx, at)
 		if err != nil {
 			return err

@@ -1,5 +1,6 @@
 // Package sandbox is a small OpenMLDB cluster on loopback addresses: two nameservers and three tablets that speak the
-// store's own protocol, for drills, demos and tests. It is no store, and says so where it is asked.
+// store's own protocol, for drills, demos and tests, and a fourth tablet that joins when it is started. It is no store, and
+// says so where it is asked.
 //
 //	cluster.go    the cluster: starting and finding its servers; steer.go what is done to them
 //	network.go    who reaches whom

@@ -16,10 +16,10 @@ func TestFailoverByHand(t *testing.T) {
 	t.Parallel()
 	c := run(t, "", nil)
 	u := newUser(t, c)
-	victim := c.tabletAt[0]
+	victim := c.tabletAt[1]
 	before := lines(c, u.flow())
 	if want := []string{
-		"0 tablet2 follower yes 244", "0 tablet3 follower yes 244", "0 tablet1 leader yes 244",
+		"0 tablet2 leader yes 244", "0 tablet3 follower yes 244", "0 tablet1 follower yes 244",
 		"1 tablet3 leader yes 230", "1 tablet1 follower yes 230", "1 tablet2 follower yes 230",
 	}; !slices.Equal(before, want) {
 		t.Fatalf("flow is %q", before)
@@ -37,8 +37,8 @@ func TestFailoverByHand(t *testing.T) {
 	}
 	flow := u.flow()
 	got := lines(c, flow)
-	winner := slices.IndexFunc(got[:2], func(line string) bool { return strings.Contains(line, "leader yes") })
-	if winner < 0 || got[2] != "0 tablet1 leader no 244" || got[4] != "1 tablet1 follower no 230" || got[3] != before[3] {
+	won := slices.ContainsFunc(got[1:3], func(line string) bool { return strings.Contains(line, "leader yes") })
+	if !won || got[0] != "0 tablet2 leader no 244" || got[5] != "1 tablet2 follower no 230" || got[3] != before[3] {
 		t.Errorf("flow is %q", got)
 	}
 	terms := flow.GetTablePartition()[0].GetTermOffset()
@@ -75,7 +75,7 @@ func TestFailoverByHand(t *testing.T) {
 	}
 	u.becomesWhole()
 	got = lines(c, u.flow())
-	if got[2] != "0 tablet1 follower yes 244" || got[4] != "1 tablet1 follower yes 230" {
+	if got[0] != "0 tablet2 follower yes 244" || got[5] != "1 tablet2 follower yes 230" {
 		t.Errorf("flow is %q", got)
 	}
 	if n := u.count(victim, 0, "card0"); n != u.count(leaderAt(u.flow(), 0), 0, "card0") {
@@ -125,4 +125,37 @@ func TestRefusedWhileAutomatic(t *testing.T) {
 	if got := opLines(u.over(), "flow"); !slices.Equal(got, []string{"kMakeSnapshotOP 0 kDone"}) {
 		t.Errorf("operations: %q", got)
 	}
+}
+
+// The spare tablet is dead and unknown until it is started, and then one like the others, also in the next run.
+func TestSpareTablet(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := run(t, dir, nil)
+	u := newUser(t, c)
+	known := func(u *user) bool {
+		spare := u.c.tabletAt[tablets]
+		var a ns.ShowTabletResponse
+		u.must("ShowTablet", &ns.ShowTabletRequest{}, &a)
+		return slices.ContainsFunc(a.GetTablets(), func(s *ns.TabletStatus) bool { return s.GetEndpoint() == spare && s.GetState() == "kHealthy" })
+	}
+	spare := c.tabletAt[tablets]
+	if n := c.Nodes(); n[len(n)-1].Endpoint != spare || n[len(n)-1].State != "dead" || known(u) {
+		t.Errorf("before it is started: %v, known %t", n, known(u))
+	}
+	u.do(c.Start(t.Context(), spare))
+	u.healthy(spare, true)
+	u.order("AddReplicaNS", &ns.AddReplicaNSRequest{Name: proto.String("flow"), Pid: proto.Uint32(0), Endpoint: &spare})
+	u.over()
+	u.becomesWhole()
+	if n := u.count(spare, 0, "card0"); n != u.count(leaderAt(u.flow(), 0), 0, "card0") {
+		t.Errorf("the new replica has %d rows of a card", n)
+	}
+	u.do(c.Close())
+	c = run(t, dir, nil)
+	u = newUser(t, c)
+	if !known(u) {
+		t.Error("it does not run in the next run")
+	}
+	u.becomesWhole()
 }

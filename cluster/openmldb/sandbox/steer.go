@@ -3,7 +3,9 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -162,7 +164,10 @@ func (c *cluster) Start(ctx context.Context, endpoint string) error {
 	if err := c.missed(ctx, endpoint); err != nil {
 		return err
 	}
-	return c.startTablet(ctx, tab)
+	if err := c.startTablet(ctx, tab); err != nil || tab < tablets {
+		return err
+	}
+	return os.WriteFile(filepath.Join(c.dir, fmt.Sprintf(joinedFile, tab+1)), nil, 0o600)
 }
 
 // unlocked waits until a dead nameserver has left the line of those that want to lead. One that stood there twice would

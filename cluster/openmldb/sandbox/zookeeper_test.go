@@ -40,16 +40,16 @@ func TestZooKeeper(t *testing.T) {
 	if err != nil || len(names) != 2 || !strings.HasPrefix(names[0], "lock_request") {
 		t.Errorf("leader: %v, %v", names, err)
 	}
-	if names, err := own.Children(root + "/nodes"); err != nil || !slices.Equal(names, c.tabletAt) {
+	if names, err := own.Children(root + "/nodes"); err != nil || !slices.Equal(names, c.tabletAt[:tablets]) {
 		t.Errorf("nodes: %v, %v", names, err)
 	}
 	u := newUser(t, c)
 	u.do(c.Pause(t.Context(), c.nsAt[0]))
 	u.eventually("the other nameserver leads", func() bool { return c.ns[1].Leads() })
 	u.do(c.Start(t.Context(), c.nsAt[0]))
-	victim := c.tabletAt[0]
+	victim := c.tabletAt[1]
 	u.do(c.Kill(t.Context(), victim))
-	u.eventually("it is failed over", func() bool { return !strings.Contains(leaders(c, u.flow()), "tablet1") })
+	u.eventually("it is failed over", func() bool { return !strings.Contains(leaders(c, u.flow()), "tablet2") })
 	u.do(c.Start(t.Context(), victim))
 	u.becomesWhole()
 	u.over()

@@ -175,6 +175,16 @@ func (p *Points) Take(name string) bool {
 	return true
 }
 
+// Armed says whether a point acts, without using it up.
+func (p *Points) Armed(name string) bool {
+	if !p.Live() {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.armed[name] > 0
+}
+
 // Arm sets how often a point acts. A point that does not exist is NotFound.
 func (p *Points) Arm(name string, n int) error {
 	names := make([]string, len(p.all))

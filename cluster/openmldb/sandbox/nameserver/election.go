@@ -99,7 +99,7 @@ func (y *layout) selectLeader(ctx context.Context, data *ns.ChangeLeaderData) er
 		offsets[endpoint] = a.GetLogOffset()
 	}
 	best := winners(data.GetFollower(), offsets)
-	winner := best[rand.New(rand.NewPCG(y.o.id(), term)).IntN(len(best))]
+	winner := best[rand.New(rand.NewPCG(y.o.id(), uint64(y.tid)<<32|uint64(y.pid))).IntN(len(best))] // the same in every run
 	furthest := offsets[winner]
 	if c := data.GetCandidateLeader(); c != "" {
 		winner, furthest = c, offsets[c]

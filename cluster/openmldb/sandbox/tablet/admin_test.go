@@ -205,6 +205,27 @@ func TestFaultPoints(t *testing.T) {
 	n.snapshot(2) // a point acts as often as it was armed for
 }
 
+// A task that is held is under way until the point is disarmed, and then ends as if nothing had been.
+func TestHoldPoints(t *testing.T) {
+	w := newWorld(t)
+	n := w.started()
+	n.create(testMeta(0, api.TableMode_kTableLeader))
+	const point = "tablet.hold:make-snapshot"
+	if err := n.points.Arm(point, 1); err != nil {
+		t.Fatal(err)
+	}
+	well[api.GeneralResponse](n, "MakeSnapshot", general(asTask(task(1, api.TaskType_kMakeSnapshot))))
+	for range 3 {
+		if s := n.taskStatus(1, api.TaskType_kMakeSnapshot); s != api.TaskStatus_kDoing {
+			t.Errorf("held, it is %v", s)
+		}
+	}
+	if err := n.points.Arm(point, 0); err != nil {
+		t.Fatal(err)
+	}
+	n.ends(1, api.TaskType_kMakeSnapshot, api.TaskStatus_kDone)
+}
+
 func TestTasks(t *testing.T) {
 	w := newWorld(t)
 	n := w.started()

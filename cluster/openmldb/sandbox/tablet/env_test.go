@@ -76,7 +76,7 @@ func (w *world) node() *node {
 	defer l.Close()
 	var points []sandbox.Point
 	points = append(points, fault.OfCalls(Role, (*Tablet)(nil).Calls())...)
-	points = append(points, TaskPoints()...)
+	points = slices.Concat(points, TaskPoints(), HoldPoints())
 	n := &node{
 		world: w, endpoint: l.Addr().String(), dir: w.t.TempDir(), gate: &fault.Gate{}, points: fault.NewPoints(points...),
 	}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -33,6 +34,33 @@ func TaskPoints() []sandbox.Point {
 		all = append(all, sandbox.Point{Name: taskPoint(kind), Says: "the task is begun, does nothing, and fails"})
 	}
 	return all
+}
+
+// HoldPoints are those that hold the tasks that go on after their call was answered: "tablet.hold:load-table".
+func HoldPoints() []sandbox.Point {
+	var all []sandbox.Point
+	for _, kind := range longTasks {
+		all = append(all, sandbox.Point{Name: holdPoint(kind), Says: "the task is begun, and does nothing until the point is disarmed"})
+	}
+	return all
+}
+
+// longTasks are those that go on after their call was answered.
+var longTasks = []api.TaskType{
+	api.TaskType_kMakeSnapshot, api.TaskType_kSendSnapshot, api.TaskType_kLoadTable, api.TaskType_kDropTable,
+}
+
+func holdPoint(kind api.TaskType) string { return Role + ".hold:" + port.PointName(kind.String()[1:]) }
+
+// hold waits while a fault point holds a task.
+func (t *Tablet) hold(task *api.TaskInfo) {
+	for task != nil && t.c.Points.Armed(holdPoint(task.GetTaskType())) {
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-t.ctx.Done():
+			return
+		}
+	}
 }
 
 func taskPoint(kind api.TaskType) string { return Role + ".task:" + port.PointName(kind.String()[1:]) }
@@ -121,6 +149,7 @@ func (t *Tablet) beside(asked *api.TaskInfo, kind api.TaskType, check func() (ru
 			return s
 		}
 		t.wg.Go(func() {
+			t.hold(task)
 			done := run()
 			if t.ctx.Err() == nil {
 				t.tasks.end(task, done)
