@@ -15,9 +15,9 @@ func (c *console) alone() {
 	c.until("an empty screen", func(s string) bool { return atPrompt(s) && !strings.Contains(s, "\n") })
 }
 
-// answered types a line on an empty screen, waits for what its answer must hold and for the next prompt, and answers the
+// asks types a line on an empty screen, waits for what its answer must hold and for the next prompt, and answers the
 // screen.
-func (c *console) answered(line string, want ...string) string {
+func (c *console) asks(line string, want ...string) string {
 	c.t.Helper()
 	c.alone()
 	c.enter(line)
@@ -34,38 +34,38 @@ func TestPromptOpenMLDBFailover(t *testing.T) {
 	c.prompts(1)
 	c.enter("cluster openmldb")
 	c.until("OpenMLDB's prompt", atPrompt)
-	c.answered("> confget", "| auto_failover | true")
-	c.answered("> confset auto_failover false --yes", "set auto_failover ok")
+	c.asks("> confget", "| auto_failover | true")
+	c.asks("> confset auto_failover false --yes", "set auto_failover ok")
 	if s := c.screen(); !strings.Contains(s, "auto_failover off") {
 		t.Errorf("the prompt does not tell that auto_failover is off:\n%s", s)
 	}
-	c.answered(">confget", "| auto_failover | false")
-	c.answered("sandbox kill .32:8541", "| done")
-	c.answered(`wait --within 30s --until 'any(rows, .state == "kOffline")' showtablet`, ".32:8541 | kOffline")
-	c.answered("> offlineendpoint .32:8541 --yes > /dev/null", "offline endpoint ok")
-	s := c.answered(">showtable flow --columns pid,endpoint,role,is_alive", ".33:8541")
+	c.asks(">confget", "| auto_failover | false")
+	c.asks("sandbox kill .32:8541", "| done")
+	c.asks(`wait --within 30s --until 'any(rows, .state == "kOffline")' showtablet`, ".32:8541 | kOffline")
+	c.asks("> offlineendpoint .32:8541 --yes > /dev/null", "offline endpoint ok")
+	s := c.asks(">showtable flow --columns pid,endpoint,role,is_alive", ".33:8541")
 	for _, row := range []string{".32:8541 | leader   | no", ".31:8541 | leader   | yes", ".32:8541 | follower | no"} {
 		if !strings.Contains(s, row) {
 			t.Errorf("no row %q:\n%s", row, s)
 		}
 	}
-	c.answered("sandbox start .32:8541", "| done")
-	c.answered(`wait --within 30s --until 'all(rows, .state == "kHealthy")' showtablet`, ".32:8541 | kHealthy")
+	c.asks("sandbox start .32:8541", "| done")
+	c.asks(`wait --within 30s --until 'all(rows, .state == "kHealthy")' showtablet`, ".32:8541 | kHealthy")
 
-	c.answered("sandbox break tablet.hold:load-table", "| done")
+	c.asks("sandbox break tablet.hold:load-table", "| done")
 	c.alone()
 	c.enter("> recoverendpoint .32:8541 --yes")
 	c.see("catch up: [") // it follows the operations
 	c.keys("\x03")
 	c.see("interrupted")
-	c.answered(`wait --within 30s --until 'count(rows, .cur_task == "kLoadTable") == 2' showopstatus flow > /dev/null`)
-	s = c.answered("> showopstatus flow --columns op_type,name,pid,status,cur_task", "kReAddReplicaOP")
+	c.asks(`wait --within 30s --until 'count(rows, .cur_task == "kLoadTable") == 2' showopstatus flow > /dev/null`)
+	s = c.asks("> showopstatus flow --columns op_type,name,pid,status,cur_task", "kReAddReplicaOP")
 	if strings.Count(s, "| kDoing | kLoadTable |") != 2 {
 		t.Errorf("the operations are not seen at kLoadTable:\n%s", s)
 	}
-	c.answered("sandbox break tablet.hold:load-table 0", "| done")
-	c.answered("> recoverendpoint .32:8541 --yes > /dev/null", "recover endpoint ok")
-	s = c.answered(">showtable flow --columns pid,endpoint,role,is_alive", ".33:8541")
+	c.asks("sandbox break tablet.hold:load-table 0", "| done")
+	c.asks("> recoverendpoint .32:8541 --yes > /dev/null", "recover endpoint ok")
+	s = c.asks(">showtable flow --columns pid,endpoint,role,is_alive", ".33:8541")
 	if strings.Contains(s, "| no") || strings.Count(s, "| yes") != 6 {
 		t.Errorf("not everything is alive:\n%s", s)
 	}
@@ -81,7 +81,7 @@ func TestPromptOpenMLDBCompletion(t *testing.T) {
 	c.prompts(1)
 	c.enter("cluster openmldb")
 	c.until("OpenMLDB's prompt", atPrompt)
-	c.answered("showdb", "demo_db")
+	c.asks("showdb", "demo_db")
 	c.alone()
 	c.keys("use de\t\r")
 	c.see("openmldb demo_db>")
