@@ -328,13 +328,13 @@ func (c *cluster) faults(endpoint string) string {
 	if g.deaf.Load() {
 		all = append(all, "sends no beacons")
 	}
-	if by := g.delay(); by > 0 {
+	if by := g.Delay(); by > 0 {
 		all = append(all, "slow "+by.String())
 	}
 	if percent := g.filled.Load(); percent > 0 {
 		all = append(all, fmt.Sprintf("disks filled by %d%%", percent))
 	}
-	if rate := g.writes.bound(); rate > 0 {
+	if rate := g.Writes.Rate(); rate > 0 {
 		all = append(all, fmt.Sprintf("throttled to %g writes/s", rate))
 	}
 	c.netMu.Lock()

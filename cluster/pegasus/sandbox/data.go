@@ -193,7 +193,7 @@ func change[Q, A any](s *replicaServer, rpc *wire.RPC[Q, A], reads bool,
 		case v.code != "":
 			in.c.l.later(v.after, func() { in.reject(v.code) })
 			return
-		case !in.c.l.gate.writes.take(1):
+		case !in.c.l.gate.Writes.Take(1):
 			in.reject(wire.CodeBusy)
 			return
 		}

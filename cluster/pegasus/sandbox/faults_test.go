@@ -147,7 +147,7 @@ func TestShortPauseKeepsTheLead(t *testing.T) {
 	u.level(wire.LevelFreezed)
 	boss := c.leader()
 	c.steer.Lock() // no election can happen in between
-	c.gate(c.metaAt).pause()
+	c.gate(c.metaAt).Pause()
 	c.vacate(time.Hour)
 	c.touch()
 	c.steer.Unlock()

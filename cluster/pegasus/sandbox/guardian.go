@@ -33,7 +33,7 @@ func (m *metaServer) guard() {
 		if gate := m.net.gate(m.address); !gate.paused() {
 			m.bury(time.Now())
 			m.inform()
-			if !gate.points.use(pointUncured) {
+			if !gate.points.Take(pointUncured) {
 				m.cure()
 			}
 			m.tendSplits()

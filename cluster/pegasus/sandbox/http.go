@@ -119,7 +119,7 @@ func (c *webConn) Close() error {
 // gated lets requests pass when the server goes, and answers later when it is slow.
 func (w *web) gated(handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		if !w.l.gate.pass(w.l.ended) {
+		if !w.l.gate.Pass(w.l.ended) {
 			panic(http.ErrAbortHandler)
 		}
 		control := http.NewResponseController(out)
@@ -127,8 +127,8 @@ func (w *web) gated(handler http.Handler) http.Handler {
 		r.Body = http.MaxBytesReader(out, r.Body, maxWebBody)
 		kept := &answerBuffer{header: http.Header{}}
 		handler.ServeHTTP(kept, r)
-		w.l.rest(w.l.gate.delay())
-		if !w.l.gate.pass(w.l.ended) {
+		w.l.rest(w.l.gate.Delay())
+		if !w.l.gate.Pass(w.l.ended) {
 			panic(http.ErrAbortHandler)
 		}
 		_ = control.SetWriteDeadline(time.Now().Add(webAnswerTime))

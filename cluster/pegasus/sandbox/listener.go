@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"shardsh/cluster/pegasus/wire"
+	"shardsh/cluster/sandbox/fault"
 )
 
 // listener serves one server's port: frames in, frames out, any number in flight on a connection, and HTTP (http.go). A
@@ -197,7 +198,7 @@ func (c *conn) read() {
 			c.flush()
 			return
 		}
-		if !c.l.gate.pass(c.l.ended) {
+		if !c.l.gate.Pass(c.l.ended) {
 			return
 		}
 		if req.RDSN != nil {
@@ -210,7 +211,7 @@ func (c *conn) read() {
 		c.mu.Unlock()
 		m, known := c.l.methods[req.Name]
 		switch {
-		case known && c.l.gate.points.take(pointReceived, req.Name):
+		case known && c.l.gate.points.take(fault.Received, req.Name):
 			in.done(nil)
 		case !known:
 			in.reject(wire.CodeHandlerNotFound)
@@ -257,7 +258,7 @@ func (c *conn) write() {
 		c.out = nil
 		closed := c.closed
 		c.mu.Unlock()
-		if closed || !c.l.gate.pass(c.l.ended) {
+		if closed || !c.l.gate.Pass(c.l.ended) {
 			return
 		}
 		frames := slices.Clone(out) // WriteTo forgets them
@@ -321,9 +322,9 @@ func (in *inbound) bodySize() int {
 func (in *inbound) done(frame []byte) {
 	if frame != nil {
 		switch points := in.c.l.gate.points; {
-		case points.take(pointAccepted, in.req.Name):
+		case points.take(fault.Accepted, in.req.Name):
 			frame = nil
-		case points.take(pointAnswer, in.req.Name):
+		case points.take(fault.Answer, in.req.Name):
 			in.c.close()
 		}
 	}
@@ -332,7 +333,7 @@ func (in *inbound) done(frame []byte) {
 
 // send sends what done or reject decided on, later when the server is slow.
 func (in *inbound) send(frame []byte) {
-	if by := in.c.l.gate.delay(); by > 0 && frame != nil {
+	if by := in.c.l.gate.Delay(); by > 0 && frame != nil {
 		time.AfterFunc(by, func() { in.queue(frame) })
 		return
 	}

@@ -109,7 +109,7 @@ func (n *nodeProcess) begin(who identity) (string, error) {
 	}
 	log := func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 	g := newGate(newPoints(who.Role))
-	g.points.far = n.takePoint
+	g.points.Remote(n.takePoint)
 	network := newFarNetwork(g, who)
 	network.update(who.World)
 	n.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"shardsh/cluster/sandbox"
@@ -49,7 +50,7 @@ func (c *cluster) kill(endpoint string) error {
 	}
 	err = end()
 	g := c.gate(endpoint)
-	g.resume() // there is nobody any more who could be paused
+	g.Resume() // there is nobody any more who could be paused
 	g.deaf.Store(false)
 	c.touch()
 	return err
@@ -134,7 +135,7 @@ func (c *cluster) Pause(_ context.Context, endpoint string) error {
 	case c.gate(endpoint).paused():
 		return spec.Errorf(spec.Refused, "%s is paused already", endpoint)
 	}
-	c.gate(endpoint).pause()
+	c.gate(endpoint).Pause()
 	c.publish()
 	if boss := c.leader(); boss != nil && boss.at() == endpoint {
 		boss.finishRound()
@@ -179,7 +180,7 @@ func (c *cluster) resume(ctx context.Context, endpoint string, meta int) error {
 			return err
 		}
 	}
-	c.gate(endpoint).resume()
+	c.gate(endpoint).Resume()
 	return nil
 }
 
@@ -255,7 +256,7 @@ func (c *cluster) Slow(_ context.Context, endpoint string, by time.Duration) err
 	if _, _, err := c.find(endpoint); err != nil {
 		return err
 	}
-	c.gate(endpoint).slow.Store(int64(by))
+	c.gate(endpoint).Slow(by)
 	c.tellAll()
 	return nil
 }
@@ -313,7 +314,7 @@ func (c *cluster) Heal(context.Context) error {
 // Throttle bounds the write requests that a replica server takes in a second; the others are answered ERR_BUSY.
 func (c *cluster) Throttle(_ context.Context, writesPerSecond int) error {
 	for _, endpoint := range c.nodeAt {
-		c.gate(endpoint).writes.set(float64(writesPerSecond))
+		c.gate(endpoint).Writes.Set(float64(writesPerSecond))
 	}
 	c.tellAll()
 	return nil
@@ -321,14 +322,18 @@ func (c *cluster) Throttle(_ context.Context, writesPerSecond int) error {
 
 // Points lists the meta servers' fault points and the replica servers'.
 func (c *cluster) Points() []sandbox.Point {
-	return append(c.gate(c.metaAts[0]).points.list(c.name), c.gate(c.nodeAt[0]).points.list(c.name)...)
+	return append(c.gate(c.metaAts[0]).points.List(c.name), c.gate(c.nodeAt[0]).points.List(c.name)...)
 }
 
 // Break arms a fault point.
 func (c *cluster) Break(_ context.Context, point string, n int) error {
-	if c.gate(c.metaAts[0]).points.arm(point, n) || c.gate(c.nodeAt[0]).points.arm(point, n) {
-		c.tellAll()
-		return nil
+	at := c.metaAts[0]
+	if strings.HasPrefix(point, "node.") {
+		at = c.nodeAt[0]
 	}
-	return noPoint(point, c.Points())
+	if err := c.gate(at).points.Arm(point, n); err != nil {
+		return err
+	}
+	c.tellAll()
+	return nil
 }

@@ -34,7 +34,7 @@ func (v view) node(id nodeID) (nodeLink, error) {
 	if !v.c.reach(v.from, at) {
 		return nil, errSilent
 	}
-	if by := v.c.gate(at).delay(); by > 0 {
+	if by := v.c.gate(at).Delay(); by > 0 {
 		return slowLink{link, by, v.c.closing}, nil
 	}
 	return link, nil

@@ -37,7 +37,7 @@ var (
 	})
 	callTake = link.New("takePoint", func(f *farServer, name string) (usedPoint, error) {
 		p := f.c.gate(f.endpoint).points
-		return usedPoint{p.use(name), p.live.Load()}, nil
+		return usedPoint{p.Take(name), p.Count()}, nil
 	})
 	callLoad = link.New("load", func(f *farServer, q askLoad) (part, error) { return f.c.load(q) })
 	callSave = link.New("save", func(f *farServer, q askSave) (link.None, error) { return done(f.c.save(q)) })
@@ -75,9 +75,9 @@ func (c *cluster) save(q askSave) error {
 // worldOf is the world as a server shall have it.
 func (c *cluster) worldOf(endpoint string) world {
 	g := c.gate(endpoint)
-	w := world{Paused: g.paused(), Slow: g.delay(), Writes: g.writes.bound(), Filled: g.filled.Load(), Armed: g.points.live.Load()}
+	w := world{Paused: g.paused(), Slow: g.Delay(), Writes: g.Writes.Rate(), Filled: g.filled.Load(), Armed: g.points.Count()}
 	peerOf := func(other string, s server) peer {
-		p := peer{Endpoint: other, Slow: c.gate(other).delay(), Near: c.reach(endpoint, other)}
+		p := peer{Endpoint: other, Slow: c.gate(other).Delay(), Near: c.reach(endpoint, other)}
 		if s != nil && s.far() != nil {
 			p.Runs, p.Link = true, s.far().link
 		}

@@ -51,16 +51,16 @@ func newFarNetwork(own *gate, who identity) *farNetwork {
 // update makes the world what the server was told. Calls under way to who is dead or out of reach are given up.
 func (n *farNetwork) update(w world) {
 	if w.Paused {
-		n.own.pause()
+		n.own.Pause()
 	} else {
-		n.own.resume()
+		n.own.Resume()
 	}
-	n.own.slow.Store(int64(w.Slow))
-	if w.Writes != n.own.writes.bound() {
-		n.own.writes.set(w.Writes)
+	n.own.Slow(w.Slow)
+	if w.Writes != n.own.Writes.Rate() {
+		n.own.Writes.Set(w.Writes)
 	}
 	n.own.filled.Store(w.Filled)
-	n.own.points.live.Store(w.Armed)
+	n.own.points.SetCount(w.Armed)
 	n.mu.Lock()
 	n.world = w
 	cut := map[*link.Line]error{}

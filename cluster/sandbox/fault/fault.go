@@ -129,9 +129,10 @@ const (
 type Points struct {
 	all []sandbox.Point
 
-	live  atomic.Int32 // armed points
-	mu    sync.Mutex
-	armed map[string]int
+	live   atomic.Int32 // armed points
+	remote func(name string) (acts bool, armed int32)
+	mu     sync.Mutex
+	armed  map[string]int
 }
 
 // NewPoints makes the points of that name and meaning; none is armed.
@@ -161,10 +162,25 @@ func CallPoint(role, where, call string) string { return role + "." + where + ":
 // Live says whether any point is armed: cheap enough to ask before a name is made.
 func (p *Points) Live() bool { return p.live.Load() > 0 }
 
+// Remote has the points kept elsewhere: take takes one of them there, and answers how many are armed after it. It is
+// asked only while Count is not 0, which SetCount says.
+func (p *Points) Remote(take func(name string) (acts bool, armed int32)) { p.remote = take }
+
+// Count is how many points are armed, as far as is known here.
+func (p *Points) Count() int32 { return p.live.Load() }
+
+// SetCount says how many are armed where the points are kept.
+func (p *Points) SetCount(n int32) { p.live.Store(n) }
+
 // Take says whether a point acts now, and uses up one of its times.
 func (p *Points) Take(name string) bool {
 	if !p.Live() {
 		return false
+	}
+	if p.remote != nil {
+		acts, armed := p.remote(name)
+		p.live.Store(armed)
+		return acts
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
