@@ -5,6 +5,7 @@ package main_test
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // alone empties the screen.
@@ -75,31 +76,46 @@ func TestPromptOpenMLDBFailover(t *testing.T) {
 	}
 }
 
+// completes types a part of a line and Tab, again while the cluster has not told yet what there is.
+func (c *console) completes(typed string, want ...string) {
+	c.t.Helper()
+	c.alone()
+	c.keys(typed)
+	c.see(typed)
+	var asked time.Time
+	c.until(typed+" completed", func(s string) bool {
+		for _, text := range want {
+			if !strings.Contains(s, text) {
+				if time.Since(asked) > time.Second {
+					asked = time.Now()
+					c.keys("\t")
+				}
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // Tab completes what the cluster has: tables, databases, tablets.
 func TestPromptOpenMLDBCompletion(t *testing.T) {
 	c := openConsole(t, 40, 140, "SHARDSH_TIMING=off")
 	c.prompts(1)
 	c.enter("cluster openmldb")
 	c.until("OpenMLDB's prompt", atPrompt)
-	c.asks("showdb", "demo_db")
-	c.alone()
-	c.keys("use de\t\r")
+	c.asks("showdb", "demo_db") // completion by itself opens no cluster
+	c.completes("use de", "use demo_db")
+	c.keys("\r")
 	c.see("openmldb demo_db>")
-	c.keys("showtable ord\t\r")
-	c.see("showtable orders")
+	c.completes("showtable ord", "showtable orders")
+	c.keys("\r")
 	c.see("| orders |")
-	c.alone()
-	c.keys("showtable fl\t")
-	c.see("showtable flow")
+	c.completes("showtable fl", "showtable flow")
+	c.keys("\x03")
+	c.completes("on 127", ".31:8541", ".32:8541", ".33:8541")
 	c.keys("\x03")
 	c.alone()
-	c.keys("on 127\t")
-	c.see(".31:8541")
-	c.see(".32:8541")
-	c.see(".33:8541")
-	c.keys("\x03")
-	c.alone()
-	c.keys("on .31:8541\r")
+	c.enter("on .31:8541")
 	c.until("the tablet in the prompt", func(s string) bool {
 		return atPrompt(s) && strings.Contains(s[strings.LastIndexByte(s, '\n')+1:], "31:8541")
 	})
