@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	driver "shardsh/cluster/openmldb"
 	"shardsh/commands"
@@ -106,35 +107,35 @@ func (v *view) election(p *spec.Plan, t driver.Table, part driver.Partition, can
 		return refuse("309", leader.Endpoint+" leads it and is alive", "name a candidate, or auto")
 	}
 	able := v.electable(part, "")
-	best, most, found := v.furthest(t, part, able)
-	if !found {
+	best, offset := v.furthest(t, part, able)
+	if len(best) == 0 {
 		return refuse("310", "no follower is alive on a healthy tablet", "doctor says what is wrong")
 	}
+	had := offset
 	for _, r := range able {
-		offset, _ := v.offset(t, part, r)
-		p.Notes = append(p.Notes, fmt.Sprintf("follower %s is at offset %d", r.Endpoint, offset))
+		at, _ := v.offset(t, part, r)
+		p.Notes = append(p.Notes, fmt.Sprintf("follower %s is at offset %d", r.Endpoint, at))
 		if r.Endpoint == candidate {
-			best = r
+			best, offset = []string{candidate}, at
 		}
 	}
-	if candidate != "" && candidate != auto && best.Endpoint != candidate {
+	named := candidate != "" && candidate != auto
+	if named && best[0] != candidate {
 		return refuse("305", candidate+" is no alive follower of it on a healthy tablet", "showtable shows who is")
 	}
-	offset, _ := v.offset(t, part, best)
-	had := most
 	if led {
-		if at, own := v.offset(t, part, leader); own || at > had {
-			had = max(had, at)
-		}
-		p.Notes = append(p.Notes, fmt.Sprintf("leader %s is at offset %d", leader.Endpoint, had))
+		at, _ := v.offset(t, part, leader)
+		had = max(had, at)
+		p.Notes = append(p.Notes, fmt.Sprintf("leader %s is at offset %d", leader.Endpoint, at))
 	}
+	winner := strings.Join(best, " or ")
 	if had > offset {
-		why := fmt.Sprintf("%s lacks %s, which would be lost", best.Endpoint, entries(had-offset))
-		if alive || best.Endpoint == candidate {
+		why := fmt.Sprintf("%s lacks %s, which would be lost", winner, entries(had-offset))
+		if alive || named {
 			p.Blockers = append(p.Blockers, spec.Blocker{Object: name, Why: why})
 		} else {
 			p.Notes = append(p.Notes, why)
 		}
 	}
-	return best.Endpoint, nil
+	return winner, nil
 }

@@ -99,14 +99,18 @@ func (v *view) electable(p driver.Partition, without string) []driver.Replica {
 	return all
 }
 
-// furthest is the one of them with the largest offset.
-func (v *view) furthest(t driver.Table, p driver.Partition, among []driver.Replica) (best driver.Replica, offset uint64, found bool) {
+// furthest are those of them with the largest offset: the nameserver elects one, nobody knows which.
+func (v *view) furthest(t driver.Table, p driver.Partition, among []driver.Replica) (best []string, offset uint64) {
 	for _, r := range among {
-		if at, _ := v.offset(t, p, r); !found || at > offset {
-			best, offset, found = r, at, true
+		at, _ := v.offset(t, p, r)
+		if at > offset {
+			best, offset = nil, at
+		}
+		if at == offset {
+			best = append(best, r.Endpoint)
 		}
 	}
-	return best, offset, found
+	return best, offset
 }
 
 // holding yields the partitions that have a replica on a tablet.

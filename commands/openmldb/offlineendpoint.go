@@ -3,6 +3,7 @@ package openmldb
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	driver "shardsh/cluster/openmldb"
 	"shardsh/commands"
@@ -102,13 +103,13 @@ func (v *view) offlineOne(p *spec.Plan, r *request, t driver.Table, part driver.
 			t.TableName, part.ID, fmt.Sprintf("leave the follower of %s on %s out", name, on.Endpoint), aliveAt(on.Endpoint, false),
 		})
 	default:
-		best, offset, found := v.furthest(t, part, v.electable(part, on.Endpoint))
-		if !found {
+		best, offset := v.furthest(t, part, v.electable(part, on.Endpoint))
+		if len(best) == 0 {
 			v.stranded(p, name, on.Endpoint, "no follower is alive that could lead it instead of "+on.Endpoint)
 			return
 		}
 		had, own := v.offset(t, part, on)
-		p.Notes = append(p.Notes, electionNote(name, best.Endpoint, offset, had, own))
+		p.Notes = append(p.Notes, electionNote(name, best, offset, had, own))
 		r.outcomes = append(r.outcomes, outcome{
 			t.TableName, part.ID, fmt.Sprintf("elect a leader of %s instead of %s", name, on.Endpoint),
 			both(ledBy("", on.Endpoint), aliveAt(on.Endpoint, false)),
@@ -126,8 +127,11 @@ func (v *view) stranded(p *spec.Plan, partition, endpoint, reason string) {
 }
 
 // electionNote says who will lead and what is lost with the old leader.
-func electionNote(partition, endpoint string, offset, had uint64, own bool) string {
-	text := fmt.Sprintf("%s: %s has the largest offset, %d, and will lead", partition, endpoint, offset)
+func electionNote(partition string, best []string, offset, had uint64, own bool) string {
+	text := fmt.Sprintf("%s: %s has the largest offset, %d, and will lead", partition, best[0], offset)
+	if len(best) > 1 {
+		text = fmt.Sprintf("%s: %s have the largest offset, %d, and one of them will lead", partition, strings.Join(best, ", "), offset)
+	}
 	if had <= offset {
 		return text
 	}
