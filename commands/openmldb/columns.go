@@ -78,7 +78,7 @@ func AddIndex(env commands.Env) spec.Command {
 			{Name: "ts", Optional: true, Help: "the column that orders rows under a key"},
 		},
 		Flags:    []spec.Flag{{Name: "ttl", Kind: spec.ArgText, Default: "0", Help: "when rows expire: 144000, latest:10, absandlat:60:10"}},
-		Examples: []spec.Example{{Line: "addindex demo_db/orders by_city city", Says: "orders are found by city, too"}},
+		Examples: []spec.Example{{Line: "addindex demo_db/orders item", Says: "orders are found by item, too"}},
 		SeeAlso:  []string{"deleteindex", "showschema", "showopstatus"},
 		Change: func(ctx context.Context, line *spec.Call) (*spec.Plan, error) {
 			return addIndex(ctx, env, line)

@@ -11,6 +11,10 @@ var systems = []string{"openmldb"}
 
 // Words lists the words of OpenMLDB.
 func Words(env commands.Env) []spec.Command {
+	return append(nameserverWords(env), tabletWords(env)...)
+}
+
+func nameserverWords(env commands.Env) []spec.Command {
 	return []spec.Command{
 		ShowNS(env),
 		ShowSDKEndpoint(env),
@@ -55,6 +59,11 @@ func Words(env commands.Env) []spec.Command {
 		ShowOpStatus(env),
 		CancelOp(env),
 		DeleteOp(env),
+	}
+}
+
+func tabletWords(env commands.Env) []spec.Command {
+	return []spec.Command{
 		Put(env),
 		Get(env),
 		Scan(env),
