@@ -11,10 +11,10 @@ var systems = []string{"openmldb"}
 
 // Words lists the words of OpenMLDB.
 func Words(env commands.Env) []spec.Command {
-	return append(clusterWords(env), rowWords(env)...)
+	return append(nameserverWords(env), tabletWords(env)...)
 }
 
-func clusterWords(env commands.Env) []spec.Command {
+func nameserverWords(env commands.Env) []spec.Command {
 	return []spec.Command{
 		ShowNS(env),
 		ShowSDKEndpoint(env),
@@ -62,7 +62,7 @@ func clusterWords(env commands.Env) []spec.Command {
 	}
 }
 
-func rowWords(env commands.Env) []spec.Command {
+func tabletWords(env commands.Env) []spec.Command {
 	return []spec.Command{
 		Put(env),
 		Get(env),
