@@ -66,6 +66,7 @@ func follow(
 		}
 		report.Progress(int64(over), int64(len(ops)), "ops")
 		if over == len(ops) {
+			report.Detail("%s", strings.Join(called(ops), ", "))
 			return ops, failures(ctx, c, ops)
 		}
 		report.Detail("%s", doing(ops))
@@ -100,6 +101,15 @@ func lostSight(err error) error {
 	}
 	return spec.Errorf(spec.UnknownOutcome, "the nameserver took it, and cannot be asked any more: %w", err).
 		WithHint("the operations go on when a nameserver leads; showopstatus follows them")
+}
+
+// called names operations, whatever they are at.
+func called(ops []driver.Op) []string {
+	texts := make([]string, len(ops))
+	for i, op := range ops {
+		texts[i] = fmt.Sprintf("op %d %s", op.ID, op.Type)
+	}
+	return texts
 }
 
 // doing names the operations that are not over, with the task each is at.
