@@ -100,9 +100,10 @@ type Finding struct {
 // FindingKind sorts findings; the neutral ones are found by the shell for every store.
 type FindingKind string
 
-// The neutral kinds.
+// The neutral kinds; NodeSilent is left to Examine.
 const (
 	NodeDown    FindingKind = "node_down"
+	NodeSilent  FindingKind = "node_silent" // alive to the metadata server, and does not answer: Object is its endpoint
 	NoLeader    FindingKind = "no_leader"
 	NoWrites    FindingKind = "no_writes"
 	FewReplicas FindingKind = "few_replicas"

@@ -39,6 +39,7 @@ type examination struct {
 	nodes, alive int
 	blind        bool // the cluster does not say what it holds
 	ifDown       []string
+	silent       []string // nodes that the metadata server takes for alive, and that do not answer
 	risk         cluster.Risk
 	prospects    []cluster.Prospect
 	findings     []cluster.Finding
@@ -71,14 +72,19 @@ func (x *examination) examine(ctx context.Context, env Env, d cluster.Driver, na
 	if err := x.lookAtNodes(ctx, d); err != nil {
 		return x.whyBlind(ctx, d, err)
 	}
+	e, examines := d.(cluster.Examiner)
+	var own []cluster.Finding
+	if examines {
+		var err error
+		if own, err = e.Examine(ctx); err != nil {
+			return err
+		}
+		x.noteSilent(own)
+	}
 	if err := x.lookAtPartitions(ctx, d); err != nil {
 		return err
 	}
-	if e, ok := d.(cluster.Examiner); ok {
-		own, err := e.Examine(ctx)
-		if err != nil {
-			return err
-		}
+	if examines {
 		x.findings = append(x.findings, own...)
 		for i, f := range x.findings {
 			if f.Help == "" {
@@ -100,6 +106,19 @@ func (x *examination) examine(ctx context.Context, env Env, d cluster.Driver, na
 		x.findings = append(x.findings, heldFinding(h))
 	}
 	return nil
+}
+
+// noteSilent counts nodes that do not answer as down: what they hold serves nobody, whatever the metadata server still
+// believes.
+func (x *examination) noteSilent(own []cluster.Finding) {
+	for _, f := range own {
+		if f.Kind == cluster.NodeSilent && !slices.Contains(x.silent, f.Object) {
+			x.silent = append(x.silent, f.Object)
+			if !slices.Contains(x.ifDown, f.Object) {
+				x.alive--
+			}
+		}
+	}
 }
 
 func heldFinding(h Held) cluster.Finding {
@@ -159,7 +178,7 @@ func (x *examination) lookAtNodes(ctx context.Context, d cluster.Driver) error {
 }
 
 func (x *examination) lookAtPartitions(ctx context.Context, d cluster.Driver) error {
-	down := func(e string) bool { return slices.Contains(x.ifDown, e) }
+	down := func(e string) bool { return slices.Contains(x.ifDown, e) || slices.Contains(x.silent, e) }
 	var t *tableHealth
 	for c, err := range cluster.Group(cluster.Placement(ctx, d, ""), down) {
 		if err != nil {

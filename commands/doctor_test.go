@@ -95,6 +95,23 @@ func (m mute) Open(context.Context, string) (cluster.Driver, error) { return m, 
 func (m mute) Examine(context.Context) ([]cluster.Finding, error)   { return m.why, nil }
 func (m mute) Remedy(cluster.Finding) string                        { return "" }
 
+// A node that the metadata server takes for alive and that does not answer is counted as what it is.
+func TestDoctorCountsTheSilentAsDown(t *testing.T) {
+	s := patient()
+	m := mute{s, []cluster.Finding{{Kind: cluster.NodeSilent, Object: "n32:1", What: "no answer", Bad: true}}}
+	c := Doctor(m)
+	table, err := c.Query(t.Context(), &spec.Call{Command: &c, Cluster: "onebox", Flags: map[string][]string{}})
+	if spec.KindOf(err) != spec.AnsweredNo {
+		t.Fatal(err)
+	}
+	text := allText(t, table)
+	for _, want := range []string{"false 3 2 1 2", "nothing: each node listed below is needed", "no leader", "node_silent n32:1"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in:\n%s", want, text)
+		}
+	}
+}
+
 // Where the metadata server answers that it cannot serve, the store's own reason is the verdict.
 func TestDoctorIsToldWhy(t *testing.T) {
 	m := mute{patient(), []cluster.Finding{{Kind: "metadata_lost", Object: "metadata", What: "it is lost", Help: "recover", Bad: true}}}

@@ -375,7 +375,6 @@ const (
 	AliveOnDeadTablet   cluster.FindingKind = "alive_on_dead_tablet" // the nameserver sends clients to a dead tablet
 	NotRecovered        cluster.FindingKind = "not_recovered"        // its tablet is up, the replica is not alive
 	Stray               cluster.FindingKind = "stray"                // the tablet has a partition nobody knows of
-	TabletSilent        cluster.FindingKind = "tablet_silent"        // healthy to the nameserver, and does not answer
 	OpFailed            cluster.FindingKind = "op_failed"
 )
 

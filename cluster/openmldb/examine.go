@@ -104,7 +104,7 @@ func (k shared) help(faults []Fault) string {
 		return "gettablepartition " + k.table.String() + " " + fmt.Sprint(faults[0].PID)
 	case NotNormal, Lag, Stray:
 		return "showtable " + k.table.String()
-	case TabletSilent:
+	case cluster.NodeSilent:
 		return "showtablet"
 	case OpFailed:
 		return "showopstatus"

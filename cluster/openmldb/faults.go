@@ -82,7 +82,7 @@ func (d *Driver) Faults(ctx context.Context) ([]Fault, error) {
 	}
 	for endpoint, why := range v.silent {
 		found = append(found, Fault{
-			Kind: TabletSilent, Endpoint: endpoint, Bad: true, What: "the nameserver holds it healthy, and it does not answer: " + why.Error(),
+			Kind: cluster.NodeSilent, Endpoint: endpoint, Bad: true, What: "the nameserver holds it healthy, and it does not answer: " + why.Error(),
 		})
 	}
 	var lags []Fault

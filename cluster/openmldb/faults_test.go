@@ -200,7 +200,7 @@ func TestSilentTablet(t *testing.T) {
 	b.tablets[1].stop()
 	d := open(t, 20*time.Second, b.ns)
 	faults, err := d.Faults(t.Context())
-	if diff := cmp.Diff([]string{"tablet_silent /0 B bad"}, lines(faults, b.naming)); err != nil || diff != "" {
+	if diff := cmp.Diff([]string{"node_silent /0 B bad"}, lines(faults, b.naming)); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
 }
