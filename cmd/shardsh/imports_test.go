@@ -24,8 +24,10 @@ var layers = []struct {
 	{"shell/*", []string{"commands/spec"}},
 
 	{"commands/spec", nil},
-	{"commands", []string{"commands/spec", "cluster", "storage", "storage/*"}},
-	{"commands/SYSTEM", []string{"commands/spec", "commands", "cluster", "cluster/SYSTEM", "storage", "storage/*"}},
+	{"commands", []string{"commands/spec", "cluster", "cluster/transfer", "storage", "storage/*"}},
+	{"commands/SYSTEM", []string{
+		"commands/spec", "commands", "cluster", "cluster/transfer", "cluster/SYSTEM", "storage", "storage/*",
+	}},
 
 	{"cluster", []string{"commands/spec"}},
 	{"cluster/systems", []string{"cluster", "cluster/*"}},
@@ -35,7 +37,7 @@ var layers = []struct {
 	{"cluster/sandbox/fault", []string{"commands/spec", "cluster/sandbox"}},
 	{"cluster/transfer", []string{"commands/spec", "cluster"}},
 	{"cluster/clustertest", []string{"commands/spec", "cluster"}},
-	{"cluster/SYSTEM", []string{"commands/spec", "cluster", "cluster/SYSTEM/*", "cluster/SYSTEM/pb/*"}},
+	{"cluster/SYSTEM", []string{"commands/spec", "cluster", "cluster/transfer", "cluster/SYSTEM/*", "cluster/SYSTEM/pb/*"}},
 	// An emulator shares the wire format with its driver, and nothing else.
 	{"cluster/SYSTEM/sandbox", []string{
 		"commands/spec", "cluster/sandbox", "cluster/sandbox/*", "cluster/SYSTEM/*", "cluster/SYSTEM/pb/*", "cluster/SYSTEM/sandbox/*",

@@ -53,6 +53,8 @@ type Step struct {
 	Check func(ctx context.Context) (State, error)
 	// Apply does it. The context ends on Ctrl-C and on --wait.
 	Apply func(ctx context.Context, report Report) error
+	// Job, when set, stands in Apply's place: the step moves bytes and journals. Expand may not answer such steps.
+	Job *Job
 	// Undo is the command line that takes the step back, "" when there is none. A line and not a function: it is
 	// shown, logged, and typed by another person in another shell.
 	Undo string
