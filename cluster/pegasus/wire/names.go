@@ -40,6 +40,8 @@ const (
 	CodeTryAgain           = "ERR_TRY_AGAIN"
 	CodeReplicationFailure = "ERR_REPLICATION_FAILURE"
 	CodeServiceRunning     = "ERR_SERVICE_ALREADY_RUNNING"
+	CodeDupExist           = "ERR_DUP_EXIST"
+	CodeInconsistent       = "ERR_INCONSISTENT_STATE"
 )
 
 // headerCodes are the names that the Go client knows: only these may stand in a response frame's header.
