@@ -54,6 +54,8 @@ type Config struct {
 	Settings map[string]string
 	// Compat is one of Kind.Compat, or "" for the default.
 	Compat string
+	// Peer is the address of another cluster of the sandbox, by its name: "" while it is not open. nil: there are no others.
+	Peer func(name string) (address string, known bool)
 	// Nodes starts the processes of the nodes when each shall have its own; nil keeps them all in this one.
 	Nodes *NodeProcesses
 }

@@ -318,7 +318,7 @@ func (s *server) start(ctx context.Context, kind Kind, cluster Cluster, place in
 		}
 		server, err := kind.New(ctx, Config{
 			Name: cluster.Name, Dir: dir, Net: network, Log: s.config.Log, Settings: s.config.Settings[kind.System],
-			Compat: s.config.Compat[kind.System], Nodes: nodes,
+			Compat: s.config.Compat[kind.System], Nodes: nodes, Peer: s.peer,
 		})
 		if err == nil {
 			return server, network, nil
@@ -327,6 +327,26 @@ func (s *server) start(ctx context.Context, kind Kind, cluster Cluster, place in
 		if first = network.number() + 1; forced != "" || first == 1 || !errors.Is(err, syscall.EADDRINUSE) {
 			return nil, nil, err
 		}
+	}
+}
+
+// peer finds an open cluster for another one.
+func (s *server) peer(name string) (address string, known bool) {
+	_, cluster, _, known := find(s.config.Kinds, name)
+	if !known || cluster.Name != name {
+		return "", false
+	}
+	s.mu.Lock()
+	o := s.clusters[name]
+	s.mu.Unlock()
+	if o == nil {
+		return "", true
+	}
+	select {
+	case <-o.done:
+		return o.cluster.Address, true
+	default:
+		return "", true
 	}
 }
 

@@ -29,7 +29,7 @@ func (s *replicaServer) checkAndSet() method {
 			if q.SetDiffSortKey {
 				sort = q.SetSortKey
 			}
-			return putRow(b, r.prefix, a.expiry(q.ExpireTS, now), timetag(now), q.SetValue, hashKeyLength(q.HashKey), q.HashKey, sort)
+			return putRow(b, r.prefix, a.expiry(q.ExpireTS, now), r.timetag(now), q.SetValue, hashKeyLength(q.HashKey), q.HashKey, sort)
 		}
 	})
 }
@@ -49,7 +49,7 @@ func (s *replicaServer) checkAndMutate() method {
 			if err := r.check(c, out); err != nil || out.Error != 0 {
 				return err
 			}
-			tag, head := timetag(now), hashKeyLength(q.HashKey)
+			tag, head := r.timetag(now), hashKeyLength(q.HashKey)
 			for i := range q.Mutations {
 				m := &q.Mutations[i]
 				var err error

@@ -45,6 +45,7 @@ type cluster struct {
 	closing chan struct{}
 	tasks   sync.WaitGroup // elections that are due, the watch
 
+	peers     func(name string) (address string, known bool)
 	spawn     *sandbox.NodeProcesses // nil: all servers are in this process
 	token     link.Token             // of servers in processes of their own
 	mourners  sync.WaitGroup         // for each of these
@@ -89,7 +90,7 @@ func startCluster(ctx context.Context, config sandbox.Config, replicas int) (*cl
 	c := &cluster{
 		name: config.Name, dir: config.Dir, log: config.Log, gates: map[string]*gate{}, closing: make(chan struct{}),
 		metas: make([]metaNode, metaServers), nodes: make([]replicaNode, replicas), cut: map[cable]bool{},
-		spawn: config.Nodes, token: link.NewToken(),
+		spawn: config.Nodes, peers: config.Peer, token: link.NewToken(),
 	}
 	if c.log == nil {
 		c.log = func(string, ...any) {}
@@ -278,6 +279,14 @@ func (c *cluster) address(id nodeID) string {
 		return ""
 	}
 	return c.nodeAt[id]
+}
+
+// peerOf is where another cluster is, "" while it is not open.
+func (c *cluster) peerOf(name string) (metas string, known bool) {
+	if c.peers == nil {
+		return "", false
+	}
+	return c.peers(name)
 }
 
 func (c *cluster) gate(endpoint string) *gate { return c.gates[endpoint] }

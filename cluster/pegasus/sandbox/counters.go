@@ -44,13 +44,19 @@ func (s *replicaServer) counters(chosen func(name string) bool) []counter {
 		for i, of := range rateNames {
 			add(replicaCounter(of, r.pid), counterRate, func() float64 { return r.stats.perSecond(s.started, now)[i] })
 		}
-		for stat := len(rateNames); stat < statCount; stat++ {
+		for stat := len(rateNames); stat < statDupDisabled; stat++ {
 			add(replicaCounter(recentNames[stat], r.pid), counterVolatile, func() float64 { return float64(r.stats.counts[stat].Swap(0)) })
 		}
+		add("replica*eon.replica*dup_recent_mutation_loss_count@"+r.pid.String(), counterVolatile, func() float64 {
+			return float64(r.stats.counts[statDupLost].Swap(0))
+		})
 		for _, f := range replicaFigures {
 			add(replicaCounter(f.counter, r.pid), counterNumber, func() float64 { return f.value(r, n) })
 		}
 	}
+	s.dupCounters(replicas, now, add)
+	add("replica*eon.replica_stub*recent.read.fail.count", counterVolatile, func() float64 { return float64(s.stats.readFails.Swap(0)) })
+	add("replica*eon.replica_stub*recent.write.fail.count", counterVolatile, func() float64 { return float64(s.stats.writeFails.Swap(0)) })
 	number := func(name string, value float64) { add(name, counterNumber, func() float64 { return value }) }
 	number("replica*eon.replica_stub*replica(Count)", float64(n.byStatus[wire.ReplicaPrimary]+n.byStatus[wire.ReplicaSecondary]))
 	number("replica*eon.replica_stub*replicas.learning.count", float64(n.byStatus[wire.ReplicaPotentialSecondary]))
@@ -69,6 +75,56 @@ func (s *replicaServer) counters(chosen func(name string) bool) []counter {
 	}
 	slices.SortFunc(all, func(a, b counter) int { return strings.Compare(a.Name, b.Name) })
 	return all
+}
+
+// dupCounters are those of duplication that are a table's or the server's.
+func (s *replicaServer) dupCounters(replicas []*replica, now time.Time, add func(name, kind string, value func() float64)) {
+	tables := map[string][]*replica{}
+	for _, r := range replicas {
+		r.mu.Lock()
+		name := r.app.Name
+		r.mu.Unlock()
+		tables[name] = append(tables[name], r)
+	}
+	for name, list := range tables {
+		sum := func(stat int) func() float64 {
+			return func() float64 {
+				n := int64(0)
+				for _, r := range list {
+					n += r.stats.counts[stat].Swap(0)
+				}
+				return float64(n)
+			}
+		}
+		add("replica*eon.replica*dup.disabled_non_idempotent_write_count@"+name, counterVolatile, sum(statDupDisabled))
+		add("replica*app.pegasus*dup.lagging_writes@"+name, counterVolatile, sum(statDupLagging))
+		add("replica*app.pegasus*dup.time_lag_ms@"+name, counterPercentiles, func() float64 {
+			late := int64(0)
+			for _, r := range list {
+				late = max(late, r.stats.lag.at()[p99])
+			}
+			return float64(late)
+		})
+	}
+	add("replica*eon.replica_stub*dup.pending_mutations_count", counterVolatile, func() float64 {
+		n := int64(0)
+		for _, r := range replicas {
+			n += r.pending()
+		}
+		return float64(n)
+	})
+	for i, of := range []struct {
+		name string
+		stat int
+	}{{"dup.confirmed_rate", statDupConfirmed}, {"dup.shipped_bytes_rate", statDupBytes}} {
+		add("replica*eon.replica_stub*"+of.name, counterRate, func() float64 {
+			n := int64(0)
+			for _, r := range replicas {
+				n += r.stats.counts[of.stat].Load()
+			}
+			return s.stats.dups[i].perSecond(n, s.started, now)
+		})
+	}
 }
 
 func (m *metaServer) counters(chosen func(name string) bool) []counter {

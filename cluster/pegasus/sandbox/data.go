@@ -27,6 +27,7 @@ func (s *replicaServer) methods() map[string]method {
 		wire.TTL.Name:              on(&wire.TTL, s.ttl),
 		wire.MultiGet.Name:         on(&wire.MultiGet, s.multiGet),
 		wire.SortKeyCount.Name:     on(&wire.SortKeyCount, s.sortKeyCount),
+		wire.Duplicate.Name:        s.duplicated(),
 		wire.GetScanner.Name:       on(&wire.GetScanner, s.getScanner),
 		wire.Scan.Name:             on(&wire.Scan, s.scan),
 		wire.ClearScanner.Name:     ordered(on(&wire.ClearScanner, s.clearScanner)),
@@ -45,11 +46,13 @@ func (s *replicaServer) methods() map[string]method {
 func (s *replicaServer) read(in *inbound, do func(r *replica, a *app) error) (code string) {
 	r, err := s.use(in.req.GPID)
 	if err != nil {
+		s.stats.readFails.Add(1)
 		return wire.CodeObjectNotFound
 	}
 	defer s.leave()
 	a, code := r.readable(in.req.Backup, in.req.PartitionHash)
 	if code != "" {
+		s.stats.readFails.Add(1)
 		return code
 	}
 	if s.settings.denyClient.Load() {
@@ -70,6 +73,7 @@ func (s *replicaServer) read(in *inbound, do func(r *replica, a *app) error) (co
 	}
 	if err := do(r, a); err != nil {
 		s.log("%s of %s on %s: %v", in.req.Name, r.pid, s.address, err)
+		s.stats.readFails.Add(1)
 		return wire.CodeReplicationFailure
 	}
 	return ""
@@ -180,7 +184,12 @@ func change[Q, A any](s *replicaServer, rpc *wire.RPC[Q, A], reads bool,
 			return
 		}
 		r, a, p, code := s.writable(in.req.GPID, in.req.PartitionHash)
+		if code == "" && len(a.Dups) > 0 && !a.AtomicIdempotent && !idempotent(in.req.Name) {
+			code = wire.CodeOperationDisabled // no follower would come to the same
+			r.stats.add(statDupDisabled, 1)
+		}
 		if code != "" {
+			s.stats.writeFails.Add(1)
 			in.reject(code)
 			return
 		}
@@ -199,9 +208,12 @@ func change[Q, A any](s *replicaServer, rpc *wire.RPC[Q, A], reads bool,
 		}
 		r.stats.call(in.req.Name)
 		r.stats.add(statWriteUnits, units(in.size))
-		w := &write{size: in.size, hash: in.req.PartitionHash, reads: reads, apply: prepare(r, a, q, out)}
+		w := &write{
+			size: in.size, hash: in.req.PartitionHash, reads: reads, apply: prepare(r, a, q, out), sent: message{in.req.Name, in.req.Args},
+		}
 		w.answer = func(code string) {
 			if code != "" {
+				s.stats.writeFails.Add(1)
 				in.reject(code)
 				return
 			}
@@ -245,7 +257,7 @@ func (s *replicaServer) put() method {
 		r.hot[wire.HotkeyWrite].captureKey(q.Key)
 		return func(b *engine.Batch, decree int64, now time.Time) error {
 			out.Decree = decree
-			return putRow(b, r.prefix, a.expiry(q.ExpireTS, now), timetag(now), q.Value, q.Key)
+			return putRow(b, r.prefix, a.expiry(q.ExpireTS, now), r.timetag(now), q.Value, q.Key)
 		}
 	})
 }
@@ -272,7 +284,7 @@ func (s *replicaServer) multiPut() method {
 			if out.Decree = decree; out.Error != 0 {
 				return nil
 			}
-			expire, tag, head := a.expiry(q.ExpireTS, now), timetag(now), hashKeyLength(q.HashKey)
+			expire, tag, head := a.expiry(q.ExpireTS, now), r.timetag(now), hashKeyLength(q.HashKey)
 			for i := range q.Rows {
 				if err := putRow(b, r.prefix, expire, tag, q.Rows[i].Value, head, q.HashKey, q.Rows[i].Key); err != nil {
 					return err
@@ -318,7 +330,7 @@ func (s *replicaServer) incr() method {
 				return err
 			}
 			data := strconv.AppendInt(nil, out.NewValue, 10)
-			return putRow(b, r.prefix, a.expiry(expire, now), timetag(now), data, q.Key)
+			return putRow(b, r.prefix, a.expiry(expire, now), r.timetag(now), data, q.Key)
 		}
 	})
 }

@@ -84,8 +84,9 @@ var (
 	callAddLearner = link.New("addLearner", func(n nodeLink, q askLearner) (link.None, error) {
 		return done(n.addLearner(q.PID, q.Ballot, q.Node))
 	})
-	callSplit   = link.New("split", func(n nodeLink, q splitOrder) (bool, error) { return n.split(q) })
-	callPrepare = link.New("prepare", func(n nodeLink, q mutation) (link.None, error) {
+	callSplit     = link.New("split", func(n nodeLink, q splitOrder) (bool, error) { return n.split(q) })
+	callDuplicate = link.New("duplicate", func(n nodeLink, q dupOrder) (dupReport, error) { return n.duplicate(q) })
+	callPrepare   = link.New("prepare", func(n nodeLink, q mutation) (link.None, error) {
 		w, err := n.prepare(q)
 		if err == nil {
 			err = w.Wait()
@@ -108,7 +109,7 @@ var (
 		return done(n.discard(q.Child, q.Ballot))
 	})
 	nodeCalls = []link.Answerable[nodeLink]{
-		callAssign, callUpdateApp, callForget, callReport, callInventory, callAddLearner, callSplit, callPrepare, callLearn,
+		callAssign, callUpdateApp, callForget, callReport, callInventory, callAddLearner, callSplit, callDuplicate, callPrepare, callLearn,
 		callLearnRows, callLearnEnd, callSpawn, callDiscard,
 	}
 )
@@ -194,6 +195,8 @@ func (f farNodeLink) addLearner(pid wire.GPID, ballot int64, node nodeID) error 
 }
 
 func (f farNodeLink) split(o splitOrder) (bool, error) { return over(f.way, callSplit, o) }
+
+func (f farNodeLink) duplicate(o dupOrder) (dupReport, error) { return over(f.way, callDuplicate, o) }
 
 // prepare sends the mutation and does not wait: what the server refuses comes out of the waiter, too.
 func (f farNodeLink) prepare(m mutation) (waiter, error) {

@@ -46,6 +46,10 @@ func newPoints(role string) *points {
 	all := fault.OfCalls(p.prefix, calls)
 	if role == metaRole {
 		all = append(all, sandbox.Point{Name: pointUncured, Says: "a round of curing partitions is left out"})
+	} else {
+		all = append(all,
+			sandbox.Point{Name: pointShip, Says: "writes are not sent to a follower; they are tried again"},
+			sandbox.Point{Name: pointDamaged, Says: "the log that is shipped to a follower cannot be read; the fail mode says what comes of it"})
 	}
 	p.Points = fault.NewPoints(all...)
 	return p

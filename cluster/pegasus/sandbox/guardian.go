@@ -37,6 +37,7 @@ func (m *metaServer) guard() {
 				m.cure()
 			}
 			m.tendSplits()
+			m.tendDups()
 		}
 		m.rounds.Unlock()
 	}

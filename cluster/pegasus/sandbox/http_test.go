@@ -77,7 +77,7 @@ func TestPages(t *testing.T) {
 		{node, "/replica/data_version?app_id=-1", 400, "invalid app_id=-1"},
 		{node, "/replica/data_version?app_id=77", 404, "app_id=77 not found"},
 		{node, "/replica/manual_compaction?app_id=2", 200, `{"status":{"finished":0,"idle":4,"queuing":0,"running":0}}`},
-		{node, "/replica/duplication?appid=2", 404, "duplication is not enabled [FLAGS_duplication_enabled=false]"},
+		{node, "/replica/duplication?appid=2", 404, "no duplication assigned for app [appid=2]"},
 		{node, "/meta/apps", 404, `service not found for "meta/apps"`},
 		{node, "/config?name=nothing", 200, "ERR_OBJECT_NOT_FOUND: nothing is not found"},
 		{node, "/config?key=nothing", 400, ""},

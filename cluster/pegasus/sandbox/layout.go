@@ -15,6 +15,7 @@ import (
 //	's' app_id(4) partition(4)            the point the rows add up to: ballot(8) decree(8)
 //	'k' app_id(4) partition(4)            the tag of the disk that the replica is on
 //	'i' app_id(4)                         what the server knows of a table, as JSON
+//	'l' app_id(4) partition(4) decree(8)  a write that is to be shipped to other clusters, see dup_log.go
 
 const (
 	rowHeader  = 12 // of a value, before the user data
@@ -83,8 +84,18 @@ func hashKeyLength(hash []byte) []byte {
 	return binary.BigEndian.AppendUint16(nil, uint16(len(hash)))
 }
 
-// timetag is what Pegasus keeps with a value: microseconds, the cluster that wrote it (1) and whether it is a deletion.
-func timetag(now time.Time) uint64 { return uint64(now.UnixMicro())<<8 | 1<<1 }
+// timetag is what Pegasus keeps with a value: microseconds, the cluster that wrote it and whether it is a deletion.
+func (r *replica) timetag(now time.Time) uint64 {
+	return timetagOf(now.UnixMicro(), int8(max(clusterID(r.s.net.cluster()), 1)), false)
+}
+
+// tagOf is the timetag of a stored value, 0 of none.
+func tagOf(value []byte) uint64 {
+	if len(value) < rowHeader {
+		return 0
+	}
+	return binary.BigEndian.Uint64(value[4:])
+}
 
 // expireOf is the expiry field of a stored value, whose length the store vouches for.
 func expireOf(value []byte) int32 {

@@ -126,13 +126,15 @@ func (p *primary) copyTo(id nodeID, ballot int64, at point, snapshot *engine.Sna
 	if err != nil {
 		return err
 	}
-	iter, err := engine.IterateSnapshot(snapshot, p.r.prefix, p.r.end)
-	if err != nil {
-		return err
-	}
-	err = p.copyRows(node, ballot, begun.Copy, iter)
-	if err = errors.Join(err, iter.Error(), iter.Close()); err != nil {
-		return err
+	for _, prefix := range [][]byte{p.r.prefix, logPrefix(p.r.pid)} {
+		iter, err := engine.IterateSnapshot(snapshot, prefix, engine.After(prefix))
+		if err != nil {
+			return err
+		}
+		err = p.copyRows(node, ballot, begun.Copy, iter)
+		if err = errors.Join(err, iter.Error(), iter.Close()); err != nil {
+			return err
+		}
 	}
 	return node.learnEnd(p.r.pid, ballot, begun.Copy, at)
 }

@@ -98,8 +98,19 @@ type app struct {
 	Stateful                    bool
 	AtomicIdempotent            bool
 	Envs                        map[string]string
-	Created, Dropped, ExpiresAt int64 // Unix seconds
-	Version                     int64 // grows with every change of the above
+	Created, Dropped, ExpiresAt int64         // Unix seconds
+	Dups                        []duplication `json:",omitempty"`
+	Version                     int64         // grows with every change of the above
+}
+
+// duplication is one of a table: its writes are shipped to a table of another cluster.
+type duplication struct {
+	ID                int32
+	Status            wire.DupStatus
+	FailMode          wire.DupFailMode
+	Remote, RemoteApp string
+	Replicas          int32 // of the table there, when the duplication makes it
+	Created           int64 // Unix milliseconds
 }
 
 // assignment tells a replica server what it is in a group.
@@ -125,6 +136,27 @@ type splitOrder struct {
 	PID    wire.GPID // the parent
 	Ballot int64     // of its group
 	Stop   bool
+}
+
+// dupOrder tells a primary which duplications its table has, and up to which decree it is kept that the follower of each
+// has the writes; one that is not in Confirmed has not been begun.
+type dupOrder struct {
+	App       app
+	PID       wire.GPID
+	Ballot    int64 // of its group
+	Confirmed map[int32]int64
+}
+
+// dupReport is how far a primary is with each duplication.
+type dupReport struct {
+	At   int64 // its last decree
+	Dups map[int32]dupProgress
+}
+
+type dupProgress struct {
+	Confirmed int64  // -1 before it has begun
+	Copied    bool   // the follower has the rows that there were before
+	Why       string // what is in the way
 }
 
 // childOf is the partition that half of the rows of a parent go to, when there were count partitions.
@@ -170,6 +202,8 @@ type nodeLink interface {
 	addLearner(pid wire.GPID, ballot int64, node nodeID) error
 	// split tells a primary what is wanted of it and answers whether it is making a child as yet.
 	split(splitOrder) (underWay bool, err error)
+	// duplicate tells a primary of the duplications of its table and answers how far they are.
+	duplicate(dupOrder) (dupReport, error)
 
 	// prepare applies a mutation of a primary.
 	prepare(mutation) (waiter, error)
@@ -196,4 +230,9 @@ type network interface {
 	cluster() string // its name
 	// lapsed says that the server itself can tell that nobody has heard it for long: its lease has run out.
 	lapsed() bool
+	// peer is the list of meta servers of another cluster, "" while that one does not run; not known when nobody has
+	// configured it.
+	peer(name string) (metas string, known bool)
+	// die ends the server that the network is the view of, as kill -9 would.
+	die()
 }

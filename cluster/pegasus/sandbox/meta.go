@@ -34,14 +34,17 @@ type metaServer struct {
 
 	rounds sync.Mutex // held while the guardian is at work
 
-	mu     sync.Mutex
-	level  wire.MetaLevel
-	apps   map[int32]*app
-	groups map[wire.GPID]group
-	splits map[int32]*splitState // of tables that are being split, see meta_split.go
-	alive  map[nodeID]bool
-	gone   map[nodeID]time.Time // since when a node is missed that is still taken for alive
-	died   map[nodeID]time.Time // when a dead node died
+	mu      sync.Mutex
+	level   wire.MetaLevel
+	apps    map[int32]*app
+	groups  map[wire.GPID]group
+	splits  map[int32]*splitState   // of tables that are being split, see meta_split.go
+	dups    map[wire.GPID]*dupState // of partitions of tables that are duplicated, see meta_dup.go
+	abroad  map[int32]bool          // duplications for which a follower is being asked
+	founded map[int32]bool          // duplications whose follower is ready for writes
+	alive   map[nodeID]bool
+	gone    map[nodeID]time.Time // since when a node is missed that is still taken for alive
+	died    map[nodeID]time.Time // when a dead node died
 	// proposals wait to be carried out, in order; see placement.go.
 	proposals map[wire.GPID][]proposal
 	black     map[nodeID]bool // no secondaries are placed there
@@ -67,7 +70,7 @@ func startMetaServer(name, address string, store zookeeper, net network, running
 		name: name, address: address, net: net, log: log, started: time.Now(), stop: make(chan struct{}),
 		kicked: make(chan struct{}, 1), level: wire.LevelSteady, apps: map[int32]*app{}, groups: map[wire.GPID]group{},
 		alive: map[nodeID]bool{}, gone: map[nodeID]time.Time{}, died: map[nodeID]time.Time{},
-		proposals: map[wire.GPID][]proposal{}, splits: map[int32]*splitState{}, returned: map[nodeID]bool{},
+		proposals: map[wire.GPID][]proposal{}, splits: map[int32]*splitState{}, dups: map[wire.GPID]*dupState{}, abroad: map[int32]bool{}, founded: map[int32]bool{}, returned: map[nodeID]bool{},
 	}
 	for id, runs := range running {
 		m.nodes = append(m.nodes, id)
@@ -103,6 +106,12 @@ func (m *metaServer) load() error {
 			var g group
 			err = json.Unmarshal(value, &g)
 			m.groups[g.PID] = g
+		case 'u':
+			s := newDupState()
+			err = json.Unmarshal(value, s)
+			if len(key) == prefixSize {
+				m.dups[wire.GPID{App: int32(binary.BigEndian.Uint32(key[1:])), Partition: int32(binary.BigEndian.Uint32(key[5:]))}] = s
+			}
 		case lostKey[0]:
 			m.recovering = m.recovering || bytes.Equal(key, lostKey)
 		}
@@ -176,7 +185,10 @@ func (m *metaServer) createApp(name string, o wire.CreateAppOptions) (id int32, 
 		}
 	}
 	if old := m.named(name); old != nil {
+		_, follows := o.Envs[envMasterCluster]
 		switch {
+		case !o.SuccessIfExist && follows:
+			return m.follow(old, o.Envs)
 		case !o.SuccessIfExist:
 			return 0, wire.CodeAppExist
 		case old.Partitions != o.Partitions || old.Replicas != int(o.Replicas) || old.Type != o.AppType ||

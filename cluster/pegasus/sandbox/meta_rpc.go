@@ -33,6 +33,10 @@ func (m *metaServer) methods() map[string]method {
 		wire.ControlSplit.Name:    on(&wire.ControlSplit, m.controlSplit),
 		wire.StartCompact.Name:    on(&wire.StartCompact, m.startCompact),
 		wire.QueryCompact.Name:    on(&wire.QueryCompact, m.queryCompact),
+		wire.AddDup.Name:          on(&wire.AddDup, m.onAddDup),
+		wire.ModifyDup.Name:       on(&wire.ModifyDup, m.onModifyDup),
+		wire.QueryDup.Name:        on(&wire.QueryDup, m.queryDup),
+		wire.ListDups.Name:        on(&wire.ListDups, m.listDups),
 		wire.StartRecovery.Name:   on(&wire.StartRecovery, m.startRecovery),
 		wire.QueryBackup.Name:     on(&wire.QueryBackup, queryBackup),
 		wire.CallCommand.Name:     on(&wire.CallCommand, m.callCommand),
@@ -130,7 +134,7 @@ func (a *app) info() wire.AppInfo {
 	return wire.AppInfo{
 		Status: a.Status, Type: a.Type, Name: a.Name, ID: a.ID, Partitions: a.Partitions, Envs: a.Envs,
 		Stateful: a.Stateful, MaxReplicas: int32(a.Replicas), ExpireSecond: a.ExpiresAt, CreateSecond: a.Created,
-		DropSecond: a.Dropped, InitPartitions: a.Init, Duplicating: new(bool), BulkLoading: new(bool),
+		DropSecond: a.Dropped, InitPartitions: a.Init, Duplicating: new(len(a.Dups) > 0), BulkLoading: new(bool),
 	}
 }
 

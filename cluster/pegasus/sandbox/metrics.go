@@ -203,6 +203,8 @@ func (s *replicaServer) serverMetrics(f *filter, n *nodeUsage) *entity {
 	e.gauge("rdb_block_cache_mem_usage_bytes", "Bytes", "memory of blocks that were read", int64(n.Cache))
 	e.gauge("rdb_wbm_total_mem_usage_bytes", "Bytes", "memory of rows that are not on disk yet", int64(n.MemTables))
 	e.gauge("rdb_wbm_mutable_mem_usage_bytes", "Bytes", "the part of it that takes new rows", int64(n.Mutable))
+	e.value(metricCounter, "read_failed_requests", "Requests", "reads that were refused or failed", s.stats.readFails.Load)
+	e.value(metricCounter, "write_failed_requests", "Requests", "writes that were refused or failed", s.stats.writeFails.Load)
 	e.gauge("total_replicas", "Replicas", "all replicas", int64(n.replicas))
 	for _, of := range []struct {
 		name   string
@@ -225,11 +227,18 @@ func (r *replica) metrics(f *filter, n *nodeUsage) *entity {
 	e := f.entity("replica", "replica@"+r.pid.String(), "table_id", app, "partition_id", partition)
 	for stat, name := range metricNames {
 		unit := "Requests"
-		if stat == statReadUnits || stat == statWriteUnits {
+		switch stat {
+		case statReadUnits, statWriteUnits:
 			unit = "CapacityUnits"
+		case statDupLost, statDupConfirmed:
+			unit = "Mutations"
+		case statDupBytes:
+			unit = "Bytes"
 		}
 		e.value(metricCounter, name, unit, "since the server started", r.stats.counts[stat].Load)
 	}
+	e.value(metricGauge, "dup_pending_mutations", "Mutations", "writes that the follower that lacks most does not have", r.pending)
+	e.percentile("dup_time_lag_ms", "MilliSeconds", "how late writes of other clusters came", &r.stats.lag)
 	for _, figure := range replicaFigures {
 		e.value(metricGauge, figure.metric, figure.unit, figure.help, func() int64 { return int64(figure.value(r, n)) })
 	}

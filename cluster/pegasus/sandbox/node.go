@@ -34,7 +34,8 @@ type replicaServer struct {
 	splits    atomic.Int32  // partitions being copied to their children, see split.go
 	compacts  chan struct{} // a compaction may be due, see compact.go
 	rows      memory        // of the answers to scans
-	silent    atomic.Int64  // since when no meta server hears it, after started; 0 while one does, see view.go
+	stats     nodeStats
+	silent    atomic.Int64 // since when no meta server hears it, after started; 0 while one does, see view.go
 
 	mu       sync.Mutex
 	idle     *sync.Cond // users became 0

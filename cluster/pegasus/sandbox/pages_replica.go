@@ -1,7 +1,9 @@
 package sandbox
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,9 +25,7 @@ func (s *replicaServer) pages() map[string]page {
 	}}.pages()
 	all["replica/data_version"] = page{help: "app_id=<app_id> - Query the data version of an app.", answer: s.dataVersionPage}
 	all["replica/manual_compaction"] = page{help: "app_id=<app_id> - Query the manual compaction of an app.", answer: s.compactionPage}
-	all["replica/duplication"] = page{help: "appid=<app_id> - Query the duplication of an app.", answer: func(query) reply {
-		return failed(http.StatusNotFound, "duplication is not enabled [FLAGS_duplication_enabled=false]")
-	}}
+	all["replica/duplication"] = page{help: "appid=<app_id> - Query the duplication of an app.", answer: s.duplicationPage}
 	if s.net.release() >= release26 {
 		all["metrics"] = metricsPage(s.net.cluster(), "replica", s.address, s.metrics)
 	}
@@ -51,6 +51,52 @@ func (s *replicaServer) dataVersionPage(q query) reply {
 		return failed(http.StatusNotFound, "app_id=%s not found", q["app_id"])
 	}
 	return answer.replyBare()
+}
+
+// duplicationPage tells how far the primaries of a table are with its duplications.
+func (s *replicaServer) duplicationPage(q query) reply {
+	id, bad, ok := q.appID("appid")
+	if !ok {
+		return bad
+	}
+	led, byDup := false, map[int32]object{}
+	for _, r := range s.all() {
+		if r.pid.App == id {
+			led = r.shippersTo(byDup) || led
+		}
+	}
+	switch {
+	case !led:
+		return failed(http.StatusNotFound, "no primary for app [appid=%d]", id)
+	case len(byDup) == 0:
+		return failed(http.StatusNotFound, "no duplication assigned for app [appid=%d]", id)
+	}
+	answer := object{}
+	for _, dup := range slices.Sorted(maps.Keys(byDup)) {
+		answer.add(strconv.Itoa(int(dup)), byDup[dup])
+	}
+	return answer.replyBare()
+}
+
+// shippersTo adds what a primary ships, by duplication; false when the replica is no primary.
+func (r *replica) shippersTo(byDup map[int32]object) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.loop == nil {
+		return false
+	}
+	for id, s := range r.ships {
+		s.mu.Lock()
+		o, state := byDup[id], object{}
+		state.add("duplicating", s.dup.Status != wire.DupPause)
+		state.add("fail_mode", s.dup.FailMode.String())
+		state.add("not_confirmed_mutations_num", s.confirmed-r.confirmed[id])
+		state.add("not_duplicated_mutations_num", r.at.Decree-s.confirmed)
+		s.mu.Unlock()
+		o.add(r.pid.String(), state)
+		byDup[id] = o
+	}
+	return true
 }
 
 // compactionPage counts the replicas of a table by what their manual compaction does. None ever runs here.

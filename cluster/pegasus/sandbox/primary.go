@@ -43,6 +43,8 @@ type write struct {
 	reads bool
 	// apply adds the changes to the batch. An error is the store's, and fails the write as a whole.
 	apply func(b *engine.Batch, decree int64, now time.Time) error
+	// sent is what the client sent, for followers.
+	sent message
 	// answer ends the request: a header error, or "" when the write is acknowledged.
 	answer func(code string)
 }
@@ -240,9 +242,22 @@ func (p *primary) mutate(writes []*write, g group, at point) (mutation, *engine.
 	batch := p.r.s.store.NewBatch()
 	m := mutation{PID: p.r.pid, Ballot: g.Ballot, Prev: at, Last: point{g.Ballot, at.Decree}}
 	now := time.Now()
+	p.r.mu.Lock()
+	logged, confirmed := p.r.logged()
+	p.r.mu.Unlock()
 	for _, w := range writes {
 		m.Last.Decree++
-		if err := w.apply(batch, m.Last.Decree, now); err != nil {
+		first := batch.Count()
+		err := w.apply(batch, m.Last.Decree, now)
+		if err == nil && logged {
+			err = logWrite(batch, p.r, w, first, m.Last.Decree, now)
+		}
+		if err != nil {
+			return m, nil, errors.Join(err, batch.Close())
+		}
+	}
+	if logged {
+		if err := trimLog(batch, p.r.pid, confirmed); err != nil {
 			return m, nil, errors.Join(err, batch.Close())
 		}
 	}
@@ -301,6 +316,7 @@ func (p *primary) apply(m mutation, batch *engine.Batch) (members int, err error
 		r.stats.written.Add(int64(len(m.Repr)))
 	}
 	members = 1 + len(r.group.Secondaries)
+	r.kickShippers()
 	r.mu.Unlock()
 	if err != nil {
 		return members, err

@@ -111,6 +111,7 @@ func (n *nodeProcess) begin(who identity) (string, error) {
 	g := newGate(newPoints(who.Role))
 	g.points.Remote(n.takePoint)
 	network := newFarNetwork(g, who)
+	network.askPeer = n.peer
 	network.update(who.World)
 	n.mu.Lock()
 	n.lock, n.net = lock, network
@@ -154,6 +155,12 @@ func (n *nodeProcess) start(who identity, network *farNetwork, log func(string, 
 func (n *nodeProcess) takePoint(name string) (bool, int32) {
 	a, err := callTake.Do(n.conn, linkWithin, name)
 	return err == nil && a.Acts, a.Armed
+}
+
+// peer asks where another cluster is.
+func (n *nodeProcess) peer(name string) (metas string, known bool) {
+	a, err := callPeer.Do(n.conn, linkWithin, name)
+	return a.Metas, err == nil && a.Known
 }
 
 // beat sends beacons. A replica server knows by them how long its lease holds, whatever it is told or not.

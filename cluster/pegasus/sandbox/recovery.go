@@ -186,6 +186,7 @@ func (r *recovery) build() bool {
 			continue
 		}
 		for _, a := range n.has.Apps {
+			a.Dups = nil // they were the meta server's
 			if old := r.apps[a.ID]; old == nil || old.Version < a.Version {
 				r.apps[a.ID] = &a
 			}

@@ -43,13 +43,16 @@ type replica struct {
 	counted *point
 	scans   map[int64]*scanContext
 	compact compaction
+	ships   map[int32]*shipper // of the loop, see dup_ship.go
+	// confirmed is up to where followers have the writes, as far as the meta server keeps it.
+	confirmed map[int32]int64
 }
 
 func newReplica(s *replicaServer, pid wire.GPID, at point) *replica {
 	r := &replica{
 		s: s, pid: pid, at: at, prefix: rowPrefix(pid), end: engine.After(rowPrefix(pid)), stateKey: stateKeyOf(pid),
 		app: &app{ID: pid.App}, group: group{PID: pid, Primary: noNode}, status: wire.ReplicaInactive,
-		scans: map[int64]*scanContext{},
+		scans: map[int64]*scanContext{}, ships: map[int32]*shipper{},
 	}
 	r.compact.finished = s.compactedAt(pid)
 	return r
@@ -62,7 +65,10 @@ func (r *replica) assign(a assignment) error {
 	if a.Group.Ballot < r.group.Ballot {
 		return errStale
 	}
-	r.app, r.group = &a.App, a.Group
+	if a.App.Version >= r.app.Version {
+		r.setAppLocked(&a.App)
+	}
+	r.group = a.Group
 	switch {
 	case a.Group.Primary == r.s.id:
 		if r.loop == nil {
@@ -85,6 +91,7 @@ func (r *replica) become(status wire.ReplicaStatus) {
 	if r.loop != nil && status != wire.ReplicaPrimary {
 		close(r.loop.fenced)
 		r.loop, r.splitting, r.sealed = nil, false, false
+		r.stopShippers()
 	}
 	if status != wire.ReplicaPrimary {
 		r.closeScans()
@@ -100,7 +107,23 @@ func (r *replica) deactivate() {
 func (r *replica) setApp(a *app) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.app = a
+	if a.Version >= r.app.Version {
+		r.setAppLocked(a)
+	}
+}
+
+// setAppLocked takes note of what the table is now; r.mu is held. A log that nobody needs any more is deleted.
+func (r *replica) setAppLocked(a *app) {
+	had := len(r.app.Dups) > 0
+	if r.app = a; had && len(a.Dups) == 0 {
+		r.stopShippers()
+		r.s.tasks.Go(r.dropLog)
+	}
+	for _, d := range a.Dups {
+		if s := r.ships[d.ID]; s != nil {
+			s.hear(d)
+		}
+	}
 }
 
 func (r *replica) report() report {
@@ -167,7 +190,7 @@ func (r *replica) learn(ballot int64, clear bool) (report, error) {
 	r.become(wire.ReplicaPotentialSecondary)
 	if clear {
 		b := r.s.store.NewBatch()
-		if err := errors.Join(b.DeleteRange(r.prefix, r.end, nil), putState(b, r.stateKey, incomplete)); err != nil {
+		if err := errors.Join(b.DeleteRange(r.prefix, r.end, nil), b.DeleteRange(logPrefix(r.pid), engine.After(logPrefix(r.pid)), nil), putState(b, r.stateKey, incomplete)); err != nil {
 			return report{}, errors.Join(err, b.Close())
 		}
 		if err := r.s.store.Apply(b); err != nil {

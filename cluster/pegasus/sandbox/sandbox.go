@@ -17,6 +17,8 @@
 //	recovery.go    a meta server that has lost everything asks the replica servers
 //	replica.go     one replica; primary.go how writes are ordered and acknowledged; learner.go how one catches up
 //	split.go       how a partition becomes two; child.go how the second one is made; compact.go what is cleared away
+//	dup_log.go     what is kept for followers in other clusters; dup_ship.go how it gets there, through abroad.go;
+//	               dup_apply.go what is done with it there; meta_dup.go what the meta server has to do with it
 //	layout.go      keys and values in the store
 //	release.go     what depends on the release that is spoken
 //
@@ -33,12 +35,17 @@ import (
 // Kind is the Pegasus emulator.
 func Kind() sandbox.Kind {
 	return sandbox.Kind{
-		System: "pegasus",
-		Clusters: []sandbox.Cluster{
-			{Name: "onebox", Aliases: []string{"ClusterA"}},
-			{Name: "onebox2", Aliases: []string{"ClusterB"}},
-		},
-		Compat: slices.Clone(releaseNames[:]),
-		New:    start, RunNode: runNode,
+		System:   "pegasus",
+		Clusters: siblings(),
+		Compat:   slices.Clone(releaseNames[:]),
+		New:      start, RunNode: runNode,
+	}
+}
+
+// siblings are the Pegasus clusters of a sandbox. Their places are their ids in duplication.
+func siblings() []sandbox.Cluster {
+	return []sandbox.Cluster{
+		{Name: "onebox", Aliases: []string{"ClusterA"}},
+		{Name: "onebox2", Aliases: []string{"ClusterB"}},
 	}
 }

@@ -129,7 +129,7 @@ func (s *replicaServer) seed(q seed) error {
 			if i == len(q.Rows)-1 {
 				expire = q.Expire
 			}
-			if err := putRow(b, r.prefix, expire, timetag(now), row.Value, hashKeyLength(q.HashKey), q.HashKey, row.Key); err != nil {
+			if err := putRow(b, r.prefix, expire, r.timetag(now), row.Value, hashKeyLength(q.HashKey), q.HashKey, row.Key); err != nil {
 				return err
 			}
 		}

@@ -16,21 +16,36 @@ const (
 	statWriteRejected
 	statReadDelayed
 	statReadRejected
+	statDupDisabled
+	statDupLost
+	statDupLagging
+	statDupConfirmed
+	statDupBytes
 	statCount
+)
+
+// The rates of duplication, as rateNames has them.
+const (
+	statDupRequests = 11 + iota
+	statDupShipped
+	statDupFailed
 )
 
 // rateNames are calls per second.
 var rateNames = [...]string{
 	"get_qps", "multi_get_qps", "batch_get_qps", "put_qps", "multi_put_qps", "remove_qps", "multi_remove_qps", "incr_qps",
-	"check_and_set_qps", "check_and_mutate_qps", "scan_qps",
+	"check_and_set_qps", "check_and_mutate_qps", "scan_qps", "duplicate_qps", "dup_shipped_ops", "dup_failed_shipping_ops",
 }
 
 // metricNames are what both are called from 2.6 on, where they only grow.
 var metricNames = [statCount]string{
 	"get_requests", "multi_get_requests", "batch_get_requests", "put_requests", "multi_put_requests", "remove_requests",
 	"multi_remove_requests", "incr_requests", "check_and_set_requests", "check_and_mutate_requests", "scan_requests",
+	"dup_requests", "dup_shipped_successful_requests", "dup_shipped_failed_requests",
 	"read_capacity_units", "write_capacity_units", "throttling_delayed_write_requests", "throttling_rejected_write_requests",
 	"throttling_delayed_read_requests", "throttling_rejected_read_requests",
+	"dup_rejected_non_idempotent_write_requests", "dup_recent_lost_mutations", "dup_lagging_writes", "dup_confirmed_mutations",
+	"dup_shipped_bytes",
 }
 
 // recentNames are numbers since they were last read.
@@ -56,6 +71,7 @@ func units(bytes int) int64 { return int64(max(1, (bytes+unitBytes-1)/unitBytes)
 type stats struct {
 	counts  [statCount]atomic.Int64
 	written atomic.Int64 // bytes of all mutations since the server started
+	lag     samples      // milliseconds that writes of other clusters took to come
 
 	mu    sync.Mutex
 	since time.Time // of the last look at the rates
@@ -101,4 +117,31 @@ func (s *stats) perSecond(started, now time.Time) [len(rateNames)]float64 {
 		s.since = now
 	}
 	return s.rates
+}
+
+// nodeStats is what a whole server counts.
+type nodeStats struct {
+	readFails, writeFails atomic.Int64
+	dups                  [2]rate // confirmed mutations and shipped bytes, over all replicas
+}
+
+// rate is how fast a number grows.
+type rate struct {
+	mu    sync.Mutex
+	since time.Time
+	seen  int64
+	rate  float64
+}
+
+// perSecond is as that of stats.
+func (r *rate) perSecond(count int64, started, now time.Time) float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.since.IsZero() {
+		r.since = started
+	}
+	if took := now.Sub(r.since); took >= rateWindow {
+		r.rate, r.seen, r.since = float64(count-r.seen)/took.Seconds(), count, now
+	}
+	return r.rate
 }

@@ -327,9 +327,9 @@ func (c *cluster) Points() []sandbox.Point {
 
 // Break arms a fault point.
 func (c *cluster) Break(_ context.Context, point string, n int) error {
-	at := c.metaAts[0]
-	if strings.HasPrefix(point, "node.") {
-		at = c.nodeAt[0]
+	at := c.nodeAt[0]
+	if strings.HasPrefix(point, "meta.") {
+		at = c.metaAts[0]
 	}
 	if err := c.gate(at).points.Arm(point, n); err != nil {
 		return err

@@ -40,12 +40,13 @@ func (v view) node(id nodeID) (nodeLink, error) {
 	return link, nil
 }
 
-func (v view) address(id nodeID) string   { return v.c.address(id) }
-func (v view) gate(endpoint string) *gate { return v.c.gate(endpoint) }
-func (v view) release() release           { return v.c.release }
-func (v view) cluster() string            { return v.c.name }
-func (v view) leader() string             { return v.c.leaderAt() }
-func (v view) lapsed() bool               { return false } // the cluster says so, see touch
+func (v view) address(id nodeID) string        { return v.c.address(id) }
+func (v view) gate(endpoint string) *gate      { return v.c.gate(endpoint) }
+func (v view) release() release                { return v.c.release }
+func (v view) cluster() string                 { return v.c.name }
+func (v view) leader() string                  { return v.c.leaderAt() }
+func (v view) peer(name string) (string, bool) { return v.c.peerOf(name) }
+func (v view) lapsed() bool                    { return false } // the cluster says so, see touch
 
 // slowLink is a link to a slow server: its mutations take longer. Many can be under way at once.
 type slowLink struct {

@@ -24,6 +24,10 @@ type (
 		Values map[string][]byte
 		Gone   []string
 	}
+	otherCluster struct {
+		Metas string
+		Known bool
+	}
 	usedPoint struct {
 		Acts  bool
 		Armed int32 // points of the role that are armed after it
@@ -39,10 +43,14 @@ var (
 		p := f.c.gate(f.endpoint).points
 		return usedPoint{p.Take(name), p.Count()}, nil
 	})
+	callPeer = link.New("peer", func(f *farServer, name string) (otherCluster, error) {
+		metas, known := f.c.peerOf(name)
+		return otherCluster{metas, known}, nil
+	})
 	callLoad = link.New("load", func(f *farServer, q askLoad) (part, error) { return f.c.load(q) })
 	callSave = link.New("save", func(f *farServer, q askSave) (link.None, error) { return done(f.c.save(q)) })
 
-	clusterCalls = []link.Answerable[*farServer]{callBeacon, callTake, callLoad, callSave}
+	clusterCalls = []link.Answerable[*farServer]{callBeacon, callTake, callPeer, callLoad, callSave}
 )
 
 // nextReign begins a lead, and ends the one before: what that one still keeps is refused.

@@ -40,6 +40,8 @@ type farNetwork struct {
 	mu    sync.Mutex
 	world world
 	lines map[string]*link.Line // by endpoint
+
+	askPeer func(name string) (metas string, known bool)
 }
 
 var _ network = (*farNetwork)(nil)
@@ -153,6 +155,8 @@ func (n *farNetwork) leader() string {
 func (n *farNetwork) gate(string) *gate { return n.own }
 func (n *farNetwork) release() release  { return n.who.Release }
 func (n *farNetwork) cluster() string   { return n.who.Cluster }
+
+func (n *farNetwork) peer(name string) (string, bool) { return n.askPeer(name) }
 
 // heard says that a beacon was answered.
 func (n *farNetwork) heard(sent time.Time) { n.last.Store(int64(sent.Sub(n.started))) }

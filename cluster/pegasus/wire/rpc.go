@@ -29,10 +29,15 @@ func (r *RPC[Q, A]) AppendRequest(b []byte, h Header, seq int32, args *Q) []byte
 	body := len(b)
 	b = binary.BigEndian.AppendUint32(b, strictMark|messageCall)
 	b = appendI32(appendText(b, r.Name), seq)
-	b = append(b, byte(r.args.kind), 0, 1)
-	b = append(r.args.write(b, args), byte(kindStop))
+	b = r.AppendArgs(b, args)
 	sealRequest(b, h.Version, start, body)
 	return b
+}
+
+// AppendArgs writes what DecodeArgs reads: a struct whose one field is the arguments.
+func (r *RPC[Q, A]) AppendArgs(b []byte, args *Q) []byte {
+	b = append(b, byte(r.args.kind), 0, 1)
+	return append(r.args.write(b, args), byte(kindStop))
 }
 
 // DecodeArgs reads Request.Args. As Pegasus servers do, it does not look at the number and type of the one argument:

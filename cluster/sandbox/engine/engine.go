@@ -24,6 +24,9 @@ type (
 	Snapshot = pebble.Snapshot
 )
 
+// KindDelete is what a batch's reader says of a deletion.
+const KindDelete = pebble.InternalKeyKindDelete
+
 // ErrNotFound is what Get answers for a key that is not there.
 var ErrNotFound = pebble.ErrNotFound
 
