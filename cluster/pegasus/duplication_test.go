@@ -142,3 +142,24 @@ func TestChangeDuplication(t *testing.T) {
 	short := open(t, 200*time.Millisecond, meta.endpoint)
 	wantError(t, short.ChangeDuplication(t.Context(), "t", 3, PauseDup), spec.UnknownOutcome)
 }
+
+func TestDuplicationTrouble(t *testing.T) {
+	now := time.Now()
+	lagging := map[int]Shipped{0: {0, 9_000}, 1: {5, 1_005}, 2: {7, -1}}
+	for name, c := range map[string]struct {
+		dup  Duplication
+		want string
+	}{
+		"level":             {Duplication{Status: "DS_LOG", Created: now.Add(-time.Hour), Partitions: map[int]Shipped{0: {9, 10}}}, ""},
+		"paused":            {Duplication{Status: "DS_PAUSE"}, "duplication_paused"},
+		"far behind":        {Duplication{Status: "DS_LOG", Partitions: lagging}, "duplication_lags"},
+		"just begun":        {Duplication{Status: "DS_PREPARE", Created: now.Add(-time.Minute)}, ""},
+		"begun long ago":    {Duplication{Status: "DS_APP", Created: now.Add(-time.Hour)}, "duplication_stuck"},
+		"nobody says since": {Duplication{Status: "DS_APP"}, ""},
+	} {
+		kind, what, help := c.dup.trouble("t", now)
+		if string(kind) != c.want || (c.want == "") != (what == "" && help == "") {
+			t.Errorf("%s: %s, %s, %s", name, kind, what, help)
+		}
+	}
+}

@@ -51,7 +51,7 @@ func (d *Driver) Examine(ctx context.Context) ([]cluster.Finding, error) {
 	for _, a := range apps {
 		found = append(found, examineEnvs(a)...)
 	}
-	return found, nil
+	return append(found, d.examineDuplications(ctx, apps)...), nil
 }
 
 // examineBlackList names nodes that were drained and not taken back. A meta server that does not know the list has none.

@@ -33,6 +33,7 @@ type fake struct {
 	place      fakePlacement
 	split      fakeSplit
 	disks      fakeDisks
+	dups       fakeDups
 	held       []commands.Held
 
 	opened   int

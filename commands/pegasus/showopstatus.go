@@ -21,8 +21,8 @@ func ShowOpStatus(env commands.Env) spec.Command {
 		Topic:   "failover",
 		Summary: "list what the cluster is doing: learning, missing replicas, splits, compactions, backups, restores, bulk loads, duplications",
 		Long: "Pegasus keeps no list of operations: what is under way is gathered from the meta server and from every live replica " +
-			"server, a call each, and where backups are switched on a call a table. A replica being copied is kDoing; one that is missing and not being copied yet is kInited, as " +
-			"is a partition whose split is paused. " +
+			"server, a call each, and where backups are switched on, or for tables that are duplicated, a call a table. A replica being copied is kDoing; one that is missing and not being copied yet is kInited, as " +
+			"is a partition whose split is paused, and a duplication that is. " +
 			"What the store does not tell, such as when a copy began, is a dash.",
 		Args: []spec.Arg{{Name: "table", Kind: spec.ArgTable, Optional: true, Help: "only this table"}},
 		Examples: []spec.Example{
@@ -46,7 +46,7 @@ type operation struct {
 
 // operating is what is asked for them.
 type operating interface {
-	splitter
+	duplicator
 	Backups(ctx context.Context, apps []driver.App) ([]driver.Backup, error)
 	Restore(ctx context.Context, app driver.App) (driver.Restore, error)
 }
@@ -79,7 +79,11 @@ func showOps(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Tabl
 	if err != nil {
 		return nil, err
 	}
-	ops := append(gatherOps(apps, all, activity, splits), copies...)
+	duplications, err := dupOps(ctx, c, apps)
+	if err != nil {
+		return nil, err
+	}
+	ops := slices.Concat(gatherOps(apps, all, activity, splits), duplications, copies)
 	var rows []spec.Row
 	for _, o := range ops {
 		if call.Arg(0) == "" || call.Arg(0) == o.table {
@@ -158,11 +162,42 @@ func gatherOps(apps []driver.App, all []*driver.AppPartitions, activity driver.A
 		if app.BulkLoading {
 			ops = append(ops, operation{id: fmt.Sprintf("bulk_load-%d", app.ID), kind: "bulk_load", table: app.Name, status: "kDoing"})
 		}
-		if app.Duplicating {
-			ops = append(ops, operation{id: fmt.Sprintf("duplication-%d", app.ID), kind: "duplication", table: app.Name, status: "kDoing"})
-		}
 	}
 	return ops
+}
+
+// dupOps are the duplications, with how far they are.
+func dupOps(ctx context.Context, c duplicator, apps []driver.App) ([]operation, error) {
+	all, err := c.DuplicationsOf(ctx, apps)
+	if err != nil {
+		return nil, err
+	}
+	var ops []operation
+	for _, app := range apps {
+		if len(all[app.Name]) == 0 {
+			continue
+		}
+		last, _, err := commits(ctx, c, app)
+		if spec.KindOf(err) == spec.NotFound { // dropped meanwhile
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for i := range all[app.Name] {
+			d := &all[app.Name][i]
+			o := operation{id: fmt.Sprintf("duplication-%d-%d", app.ID, d.ID), kind: "duplication", table: app.Name, status: "kDoing", started: d.Created}
+			o.task = fmt.Sprintf("to %s: %s", d.Remote, statusWords(d.Status))
+			switch d.Status {
+			case "DS_LOG":
+				o.task = fmt.Sprintf("to %s: %s", d.Remote, standingOf(d, app, last))
+			case "DS_PAUSE":
+				o.status = "kInited"
+			}
+			ops = append(ops, o)
+		}
+	}
+	return ops, nil
 }
 
 // missingOps are replicas that are wanted and nobody copies yet.
