@@ -74,6 +74,8 @@ func (c *cluster) startMeta(ctx context.Context, i int) error {
 func (p *metaProcess) run(name string, m method, in *inbound) {
 	lead := p.leads()
 	switch {
+	case name == wire.ListDups.Name && p.net.release() < release26:
+		in.reject(wire.CodeHandlerNotFound) // whoever leads
 	case lead != nil:
 		switch own := lead.answers[name]; {
 		case own.run == nil:
