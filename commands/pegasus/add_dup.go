@@ -33,7 +33,7 @@ func AddDup(env commands.Env) spec.Command {
 			{Name: "remote-replica-count", Short: "r", Kind: spec.ArgInt, Default: "0", Help: "its replicas there, with -s; 0 is as many as here (2.6)"},
 		},
 		Examples: []spec.Example{
-			{Line: "add_dup demo onebox2 --plan", Says: "what would be done, and what is in the way"},
+			{Line: "add_dup demo onebox2 -s --plan", Says: "what would be done, and what is in the way"},
 			{Line: "add_dup ledger onebox2 -s --yes", Says: "with the rows there are", Setup: []string{"create ledger -p 2"}},
 		},
 		SeeAlso: []string{"query_dup", "pause_dup", "remove_dup", "set_dup_fail_mode", "dups"},

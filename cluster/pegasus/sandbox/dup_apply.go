@@ -15,9 +15,6 @@ import (
 // laggingAfter is how late a write is that counts as lagging (Pegasus: dup_lagging_write_threshold_ms).
 const laggingAfter = 10 * time.Second
 
-// maxClusterID is the largest that a timetag has room for.
-const maxClusterID = 127
-
 // clusterID is a cluster's number in the timetags of its rows: its place among the sandbox's clusters, from 1 on; 0 is
 // none of these.
 func clusterID(name string) int {
