@@ -140,8 +140,11 @@ func TestDuplicate26(t *testing.T) {
 	if b, err := at(source, "atomic", []byte("h"), &wire.CheckAndMutate, cam); err != nil || b.Error != 0 {
 		t.Fatal(b, err)
 	}
-	source.eventually("what conditional writes came to is there", func() bool { return len(follower.rows("atomic")) == 1 })
-	equal(t, source, follower, "atomic")
+	want := source.rows("atomic")
+	source.eventually("what conditional writes came to is there", func() bool { return maps.Equal(want, follower.rows("atomic")) })
+	if len(want) != 1 {
+		t.Errorf("the source has %v", want)
+	}
 	source.eventually("it is there already", func() bool {
 		return ask(source, &wire.AddDup, wire.AddDupRequest{AppName: "table", Remote: "onebox2", Checkpoint: &off}).Err == wire.CodeDupExist
 	})
