@@ -13,7 +13,9 @@ func appendSuffix(b []byte, seqno uint64, kind Kind) []byte {
 	return binary.LittleEndian.AppendUint64(b, seqno<<8|uint64(kind))
 }
 
-func (k InternalKey) append(b []byte) []byte { return appendSuffix(append(b, k.User...), k.Seqno, k.Kind) }
+func (k InternalKey) append(b []byte) []byte {
+	return appendSuffix(append(b, k.User...), k.Seqno, k.Kind)
+}
 
 // parseInternalKey splits an internal key; the user's part aliases it.
 func parseInternalKey(b []byte) (InternalKey, error) {

@@ -31,13 +31,13 @@ const (
 	tagWALDeletion   = tagSkippable + 5
 
 	// The fields behind a NewFile4, each a tag and bytes with their length.
-	fieldEnd        = 1
-	fieldBlobFile   = 4
-	fieldRequired   = 1 << 6 // a field with this bit must be understood
-	fieldPath       = fieldRequired + 1
-	walFieldEnd     = 1
-	walFieldSize    = 2
-	maxLevel        = 1 << 10 // more levels than any configuration has
+	fieldEnd      = 1
+	fieldBlobFile = 4
+	fieldRequired = 1 << 6 // a field with this bit must be understood
+	fieldPath     = fieldRequired + 1
+	walFieldEnd   = 1
+	walFieldSize  = 2
+	maxLevel      = 1 << 10 // more levels than any configuration has
 )
 
 // FileMeta is a table as the MANIFEST has it.

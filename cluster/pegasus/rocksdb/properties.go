@@ -113,4 +113,3 @@ func withoutSeqno(raw []byte) []byte {
 	}
 	return nil
 }
-

@@ -157,23 +157,17 @@ func (s *Split) merges() bool {
 
 // each calls f for 0 to n-1, as many at once as is allowed; the first error ends it.
 func (s *Split) each(ctx context.Context, n int, f func(context.Context, int) error) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, inner := errgroup.WithContext(ctx)
 	g.SetLimit(s.Parallel)
 	for i := range n {
-		if ctx.Err() != nil {
-			break
-		}
 		g.Go(func() error {
-			if err := ctx.Err(); err != nil {
+			if err := inner.Err(); err != nil {
 				return err
 			}
-			return f(ctx, i)
+			return f(inner, i)
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return ctx.Err()
+	return g.Wait()
 }
 
 func (s *Split) done(p Piece) bool {

@@ -160,4 +160,3 @@ func (s *Split) removeRuns(target int) error {
 	}
 	return nil
 }
-
