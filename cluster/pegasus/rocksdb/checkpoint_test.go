@@ -51,30 +51,6 @@ func drain(t testing.TB, it Rows) []row {
 	return rows
 }
 
-// randomChanges are puts, deletions, range deletions, flushes and compactions over a few hundred keys.
-func randomChanges(seed uint64, n int) []row {
-	r := rand.New(rand.NewPCG(seed, 3))
-	keys := pegasusRows(500, 0)
-	var changes []row
-	for i := range n {
-		k := keys[r.IntN(len(keys))].key
-		switch p := r.IntN(1000); {
-		case p < 2:
-			changes = append(changes, row{'C', "", ""})
-		case p < 12:
-			changes = append(changes, row{'F', "", ""})
-		case p < 22:
-			other := keys[r.IntN(len(keys))].key
-			changes = append(changes, row{'R', min(k, other), max(k, other)})
-		case p < 250:
-			changes = append(changes, row{'D', k, ""})
-		default:
-			changes = append(changes, row{'P', k, fmt.Sprintf("value %d of %x", i, k)})
-		}
-	}
-	return changes
-}
-
 func TestDirectory(t *testing.T) {
 	rows := pegasusRows(3000, 50)
 	m := newMemory()
@@ -209,7 +185,11 @@ func (w *world) flush() {
 			ranges = append(ranges, d)
 			w.deleteRange(d)
 		case 1, 2:
-			entries = append(entries, entry{InternalKey{[]byte(k), w.seqno, KindDelete}, ""})
+			kind := KindDelete
+			if w.r.IntN(3) == 0 {
+				kind = KindSingleDelete
+			}
+			entries = append(entries, entry{InternalKey{[]byte(k), w.seqno, kind}, ""})
 			delete(w.visible, k)
 		default:
 			value := fmt.Sprint("v", w.seqno)
@@ -340,6 +320,26 @@ func TestCheckpointRefuses(t *testing.T) {
 		}
 		if m.open != 0 {
 			t.Errorf("%s: %d files were left open", name, m.open)
+		}
+	}
+	for _, kind := range []Kind{KindMerge, KindBlobIndex, KindWideColumns} {
+		m := newMemory()
+		d, err := NewDirectoryWriter(t.Context(), m, DirectoryOptions{Table: DefaultWriterOptions()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.rows.add(InternalKey{User: []byte("k"), Kind: kind}, []byte("v")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Finish(); err != nil {
+			t.Fatal(err)
+		}
+		c, err := OpenCheckpoint(t.Context(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := c.Get(t.Context(), DefaultFamily, []byte("k")); !errors.Is(err, ErrUnsupported) {
+			t.Errorf("an entry of kind %#x: %v", uint8(kind), err)
 		}
 	}
 	_, err := ParseManifest(appendRecord(nil, (&edit{groupLeft: 1}).encode()))

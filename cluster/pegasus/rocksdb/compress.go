@@ -99,7 +99,8 @@ func (c *codec) decompress(dst, src []byte, how Compression) ([]byte, error) {
 	default:
 		return nil, unsupportedf("%v", how)
 	}
-	if size > maxBlock || size > how.most(uint64(len(src))) {
+	// No block is empty: it has at least the number of its restarts. The decoder of LZ4 could not take one.
+	if size == 0 || size > maxBlock || size > how.most(uint64(len(src))) {
 		return nil, corruptf("a %v block of %d bytes claims to be %d", how, len(src), size)
 	}
 	out, err := c.expand(dst[:0], src, how, int(size))

@@ -131,12 +131,6 @@ type row struct {
 	key, value string
 }
 
-func appendRow(b []byte, r row) []byte {
-	b = append(b, r.kind)
-	b = append(binary.LittleEndian.AppendUint32(b, uint32(len(r.key))), r.key...)
-	return append(binary.LittleEndian.AppendUint32(b, uint32(len(r.value))), r.value...)
-}
-
 func parseRows(t testing.TB, b []byte) []row {
 	t.Helper()
 	var rows []row

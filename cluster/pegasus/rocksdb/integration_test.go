@@ -4,7 +4,9 @@ package rocksdb
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,6 +30,36 @@ func client(t *testing.T) string {
 		t.Fatalf("%s: %v", script, err)
 	}
 	return filepath.Join(strings.TrimSpace(string(out)), "rocksdb")
+}
+
+func appendRow(b []byte, r row) []byte {
+	b = append(b, r.kind)
+	b = append(binary.LittleEndian.AppendUint32(b, uint32(len(r.key))), r.key...)
+	return append(binary.LittleEndian.AppendUint32(b, uint32(len(r.value))), r.value...)
+}
+
+// randomChanges are puts, deletions, range deletions, flushes and compactions over a few hundred keys.
+func randomChanges(seed uint64, n int) []row {
+	r := rand.New(rand.NewPCG(seed, 3))
+	keys := pegasusRows(500, 0)
+	var changes []row
+	for i := range n {
+		k := keys[r.IntN(len(keys))].key
+		switch p := r.IntN(1000); {
+		case p < 2:
+			changes = append(changes, row{'C', "", ""})
+		case p < 12:
+			changes = append(changes, row{'F', "", ""})
+		case p < 22:
+			other := keys[r.IntN(len(keys))].key
+			changes = append(changes, row{'R', min(k, other), max(k, other)})
+		case p < 250:
+			changes = append(changes, row{'D', k, ""})
+		default:
+			changes = append(changes, row{'P', k, fmt.Sprintf("value %d of %x", i, k)})
+		}
+	}
+	return changes
 }
 
 // ask runs the client with rows on its input and returns the rows of its output.

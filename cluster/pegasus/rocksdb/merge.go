@@ -22,7 +22,7 @@ type run struct {
 	unopened bool
 }
 
-// closed gives the table back.
+// close gives the table back.
 func (r *run) close() {
 	if r.table != nil {
 		r.it.Close()
@@ -89,8 +89,8 @@ func (f *FileMeta) clip(d RangeDeletion) RangeDeletion {
 	return d
 }
 
-// less orders runs by what they stand at; one that still has to open a table comes before every entry of that key.
-func (r *run) less(o *run) bool {
+// Less orders runs by what they stand at; one that still has to open a table comes before every entry of that key.
+func (r *run) Less(o *run) bool {
 	if c := bytes.Compare(r.key.User, o.key.User); c != 0 {
 		return c < 0
 	}
@@ -101,7 +101,7 @@ func (r *run) less(o *run) bool {
 }
 
 // heap keeps the least of some elements first.
-type heap[T interface{ less(T) bool }] []T
+type heap[T interface{ Less(T) bool }] []T
 
 func (h heap[T]) build() {
 	for i := len(h)/2 - 1; i >= 0; i-- {
@@ -116,10 +116,10 @@ func (h heap[T]) down(i int) {
 		if least >= len(h) {
 			return
 		}
-		if other := least + 1; other < len(h) && h[other].less(h[least]) {
+		if other := least + 1; other < len(h) && h[other].Less(h[least]) {
 			least = other
 		}
-		if !h[least].less(h[i]) {
+		if !h[least].Less(h[i]) {
 			return
 		}
 		h[i], h[least] = h[least], h[i]
@@ -131,7 +131,7 @@ func (h *heap[T]) push(v T) {
 	*h = append(*h, v)
 	for i := len(*h) - 1; i > 0; {
 		parent := (i - 1) / 2
-		if !(*h)[i].less((*h)[parent]) {
+		if !(*h)[i].Less((*h)[parent]) {
 			return
 		}
 		(*h)[i], (*h)[parent] = (*h)[parent], (*h)[i]
@@ -148,11 +148,11 @@ func (h *heap[T]) pop() {
 
 type byStart struct{ *RangeDeletion }
 
-func (d byStart) less(o byStart) bool { return bytes.Compare(d.Start, o.Start) < 0 }
+func (d byStart) Less(o byStart) bool { return bytes.Compare(d.Start, o.Start) < 0 }
 
 type bySeqno struct{ *RangeDeletion }
 
-func (d bySeqno) less(o bySeqno) bool { return d.Seqno > o.Seqno }
+func (d bySeqno) Less(o bySeqno) bool { return d.Seqno > o.Seqno }
 
 // deletions are the range deletions met so far that still matter, as a sweep over rising keys needs them.
 type deletions struct {

@@ -3,7 +3,7 @@ package rocksdb
 import (
 	"bufio"
 	"context"
-	"crypto/md5" //nolint:gosec // what Pegasus lists in its metadata
+	"crypto/md5" // what Pegasus lists in its metadata
 	"encoding/hex"
 	"fmt"
 	"hash"

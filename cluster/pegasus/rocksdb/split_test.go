@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -183,6 +184,18 @@ func (c cutSink) Create(ctx context.Context, name string) (Output, error) {
 	return c.Sink.Create(ctx, name)
 }
 
+// breakOff ends one of the sources after half of its rows.
+func breakOff(open func(context.Context, int) (Rows, error), source int) func(context.Context, int) (Rows, error) {
+	return func(ctx context.Context, i int) (Rows, error) {
+		r, err := open(ctx, i)
+		if i == source && err == nil {
+			rows := r.(*sliceRows).rows
+			return &sliceRows{rows: rows[:len(rows)/2], fail: errCut}, nil
+		}
+		return r, err
+	}
+}
+
 // A split that is cut short again and again, and goes on from its journal, gives the bytes of one that was not; pieces
 // that were recorded are not made again.
 func TestSplitResumes(t *testing.T) {
@@ -193,11 +206,17 @@ func TestSplitResumes(t *testing.T) {
 			t.Fatal(err)
 		}
 		cuts, temp := 0, t.TempDir()
+		if err := os.WriteFile(temp+"/run-00000-00000", []byte("half of a run"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 		for budget := 3; ; budget += 3 {
 			s := splitOf(t, rows, c.sources, c.targets, g)
 			left, mu := budget, &sync.Mutex{}
 			s.Temp, s.Memory, s.Parallel = temp, int64(budget)<<20, 1+budget%2
 			s.Output = func(i int) Sink { return cutSink{g.sink(i), &left, mu} }
+			if cuts < c.sources-1 { // the first times a source breaks off in the middle, so that runs are cut too
+				s.Open = breakOff(s.Open, cuts+1)
+			}
 			_, err := s.Run(t.Context())
 			if err == nil {
 				break
@@ -206,8 +225,11 @@ func TestSplitResumes(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if cuts == 0 {
-			t.Fatal("it was never cut short")
+		if cuts < 2 {
+			t.Fatalf("it was cut short %d times only", cuts)
+		}
+		if c.sources == 6 && !slices.ContainsFunc(g.order, func(s string) bool { return strings.HasPrefix(s, "run ") }) {
+			t.Fatalf("no run was recorded: %v", g.order)
 		}
 		g.verify(t, rows, c.targets)
 		g.same(t, whole)

@@ -61,7 +61,7 @@ type head struct {
 	key []byte
 }
 
-func (h *head) less(o *head) bool { return bytes.Compare(h.key, o.key) < 0 }
+func (h *head) Less(o *head) bool { return bytes.Compare(h.key, o.key) < 0 }
 
 // mergeTarget writes one target from rows that are each in order.
 func (s *Split) mergeTarget(ctx context.Context, target int, open func(context.Context, int) ([]Rows, error)) error {
