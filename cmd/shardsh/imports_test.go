@@ -46,6 +46,7 @@ var layers = []struct {
 		"commands/spec", "cluster/sandbox", "cluster/sandbox/*", "cluster/SYSTEM/*", "cluster/SYSTEM/pb/*", "cluster/SYSTEM/sandbox/*",
 	}},
 	{"cluster/SYSTEM/pb/*", []string{"cluster/SYSTEM/pb/*"}},
+	{"cluster/SYSTEM/rocksdb", []string{"commands/spec", "cluster/SYSTEM/wire"}},
 	{"cluster/SYSTEM/*", []string{"commands/spec", "cluster", "cluster/SYSTEM/*", "cluster/SYSTEM/pb/*"}},
 
 	{"storage", []string{"commands/spec"}},
@@ -142,6 +143,8 @@ func TestForbidden(t *testing.T) {
 		{"cluster/pegasus/driver.go", "cluster/zankv/wire", false},
 		{"cluster/pegasus/driver.go", "cluster/pegasus/sandbox", false},
 		{"cluster/pegasus/wire/codec.go", "cluster/pegasus", false},
+		{"cluster/pegasus/rocksdb/split.go", "cluster/pegasus/wire", true},
+		{"cluster/pegasus/rocksdb/split.go", "cluster/pegasus", false},
 		{"cluster/pegasus/sandbox/meta.go", "cluster/sandbox/engine", true},
 		{"cluster/pegasus/sandbox/meta.go", "cluster/pegasus/wire", true},
 		{"cluster/pegasus/sandbox/meta.go", "cluster/pegasus", false},
