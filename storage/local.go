@@ -357,7 +357,9 @@ func metaName(name string) string {
 	return dir + "." + base + ".meta"
 }
 
-func isMeta(base string) bool { return strings.HasPrefix(base, ".") && strings.HasSuffix(base, ".meta") }
+func isMeta(base string) bool {
+	return strings.HasPrefix(base, ".") && strings.HasSuffix(base, ".meta")
+}
 
 func (l *local) readMeta(root *os.Root, name string) (fileMeta, error) {
 	if l.meta == metaNone {

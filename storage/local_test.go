@@ -167,7 +167,9 @@ func TestLocalPermission(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	env := func(name string) string { return map[string]string{"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}[name] }
+	env := func(name string) string {
+		return map[string]string{"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}[name]
+	}
 	pem := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(pem, []byte("no certificate"), 0o644); err != nil {
 		t.Fatal(err)

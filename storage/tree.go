@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -193,6 +194,26 @@ func RemoveAll(ctx context.Context, s Service, name string, each func(Entry)) er
 		}
 	}
 	return removeEmpty(ctx, s, dirs)
+}
+
+// RemoveEmpty removes a directory and all below it that hold no files. One that does is NotEmpty.
+func RemoveEmpty(ctx context.Context, s Service, dir string) error {
+	dirs := map[string]bool{}
+	if there, err := Exists(ctx, s, dir); err != nil || !there {
+		return err
+	}
+	for e, err := range Walk(ctx, s, dir) {
+		if err != nil {
+			return err
+		}
+		if !e.Dir {
+			return failure("remove "+dir, s.Name(), NotEmpty, fmt.Errorf("%s is there", e.Path))
+		}
+		for d := e.Path; len(d) >= len(dir) && d != "." && !dirs[d]; d = path.Dir(d) {
+			dirs[d] = true
+		}
+	}
+	return removeEmpty(ctx, s, slices.Collect(maps.Keys(dirs)))
 }
 
 // removeEmpty removes directories that hold nothing any more. A service without such has none of them by now.
