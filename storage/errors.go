@@ -109,7 +109,7 @@ func failure(op, endpoint string, reason Reason, err error) *spec.Error {
 		reason = reasonOf(err)
 	}
 	kind, ok := kinds[reason]
-	if !ok {
+	if !ok || known != nil && known.Kind == spec.UnknownOutcome {
 		kind = spec.KindOf(err)
 	}
 	e := &spec.Error{Kind: kind, Op: op, Endpoint: endpoint, Err: &reasoned{reason, short(err)}, Hint: hints[reason]}

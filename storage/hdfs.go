@@ -79,12 +79,13 @@ func (h *hdfsService) list(ctx context.Context, dir string, yield func(Entry, er
 	}
 	defer func() { h.pool.put(c, err) }()
 	r, err := c.Open(h.at(dir))
-	if err != nil && h.reason(err) == Broken {
+	if err = c.explain(err); err != nil && h.reason(err) == Broken {
 		h.pool.put(c, err)
 		if c, err = h.pool.get(ctx); err != nil {
 			return err
 		}
 		r, err = c.Open(h.at(dir))
+		err = c.explain(err)
 	}
 	if errors.Is(err, fs.ErrNotExist) && dir == "" {
 		return h.noRoot()

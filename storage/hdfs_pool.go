@@ -208,6 +208,9 @@ func (c *hdfsClient) explain(err error) error {
 	if dialed != nil && (strings.HasPrefix(err.Error(), "no available namenodes") || strings.Contains(err.Error(), dialed.Error())) {
 		return dialed
 	}
+	if strings.Contains(err.Error(), "StandbyException") {
+		return &reasoned{Busy, errors.New("no namenode is active: those that answer stand by")}
+	}
 	if strings.HasPrefix(short(err).Error(), "no available namenodes") {
 		return &reasoned{Busy, err}
 	}

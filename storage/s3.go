@@ -407,7 +407,7 @@ func (s *s3) Open(ctx context.Context, name string, offset, length int64) (io.Re
 		if first {
 			err = s.try(ctx, 0, get) // when it is taken up again, the reader counts the attempts
 		} else {
-			err = get(ctx)
+			err = untangle(get(ctx))
 		}
 		first, etag = false, info.ETag
 		return body, info.Size, err

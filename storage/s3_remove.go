@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -82,7 +83,7 @@ func (s *s3) try(ctx context.Context, within time.Duration, call func(context.Co
 	}
 	wait := firstWait
 	for n := 1; ; n++ {
-		err := call(ctx)
+		err := untangle(call(ctx))
 		if err == nil || n == tries || ctx.Err() != nil {
 			return err
 		}
@@ -136,7 +137,7 @@ func s3Reason(err error) Reason {
 func (s *s3) fail(op string, err error) error {
 	answer := minio.ToErrorResponse(err)
 	if answer.StatusCode == 0 {
-		return s.hint(failure(op, s.endpoint, plainReason(err), err))
+		return s.hint(failure(op, s.endpoint, Other, err))
 	}
 	why := errors.New(answer.Message)
 	if answer.Message == "" {
@@ -147,18 +148,17 @@ func (s *s3) fail(op string, err error) error {
 	return s.hint(e)
 }
 
-// plainReason also knows the one failure that Go's client tells by its text only.
-func plainReason(err error) Reason {
-	if r := reasonOf(err); r != Other {
-		return r
-	}
-	const noTLS = "http: server gave HTTP response to HTTPS client"
+// untangle gives reasons to what Go's client and minio's tell by their texts only.
+func untangle(err error) error {
 	for e := err; e != nil; e = errors.Unwrap(e) {
-		if e.Error() == noTLS {
-			return NotTLS
+		switch text := e.Error(); {
+		case text == "http: server gave HTTP response to HTTPS client":
+			return &reasoned{NotTLS, e}
+		case strings.HasPrefix(text, "Connection closed by foreign host"):
+			return &reasoned{Broken, errors.New("the server closed the connection")}
 		}
 	}
-	return Other
+	return err
 }
 
 // hint says what to do where it is about S3.
