@@ -135,7 +135,7 @@ func (p *hdfsPlace) options() (client.ClientOptions, error) {
 	}
 	ticket, err := p.login()
 	if err != nil {
-		return o, &reasoned{BadCredentials, fmt.Errorf("Kerberos: %w", err)}
+		return o, &reasoned{BadCredentials, fmt.Errorf("log in by Kerberos: %w", err)}
 	}
 	o.KerberosClient = ticket
 	return o, nil
