@@ -7,6 +7,7 @@ import (
 
 	"shardsh/cluster"
 	"shardsh/commands/spec"
+	"shardsh/storage"
 )
 
 // Env is all that a command may reach besides its Call.
@@ -16,6 +17,17 @@ type Env interface {
 	Open(ctx context.Context, name string) (cluster.Driver, error)
 	// Holds lists the settings of a cluster that plans keep at another value, or that a killed shell left so.
 	Holds(name string) ([]Held, error)
+	// Block returns the block service of that name: opened once, shared, closed by the shell.
+	Block(ctx context.Context, name string) (storage.Service, error)
+	// Blocks lists the block services by name, asking none.
+	Blocks() []Block
+}
+
+// Block is a block service that can be opened by name.
+type Block struct {
+	Name, Type string
+	Sandbox    bool   // it is a directory of the sandbox
+	Where      string // args of its section, "" for the sandbox's
 }
 
 // Held is a setting kept at another value (spec.Hold).

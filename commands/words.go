@@ -8,5 +8,14 @@ func Words(env Env) []spec.Command {
 		Doctor(env),
 		ShowTable(env),
 		ShowTablet(env),
+		BlockServices(env),
+		FSCheck(env),
+		FSLs(env),
+		FSStat(env),
+		FSCat(env),
+		FSGet(env),
+		FSPut(env),
+		FSCopy(env),
+		FSRm(env),
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"shardsh/cluster"
 	"shardsh/commands/spec"
+	"shardsh/storage"
 )
 
 // store is a cluster in memory without node ages, and its own Env.
@@ -26,8 +27,14 @@ type store struct {
 }
 
 func (s *store) Open(context.Context, string) (cluster.Driver, error) { return s, nil }
-func (s *store) Holds(string) ([]Held, error)                         { return s.held, nil }
-func (s *store) Nodes(context.Context) ([]cluster.Node, error)        { return s.nodes, s.err }
+func (*store) Blocks() []Block                                        { return nil }
+
+func (*store) Block(context.Context, string) (storage.Service, error) {
+	return nil, spec.Errorf(spec.NotFound, "there is no block service")
+}
+
+func (s *store) Holds(string) ([]Held, error)                  { return s.held, nil }
+func (s *store) Nodes(context.Context) ([]cluster.Node, error) { return s.nodes, s.err }
 
 func (s *store) Replicas(_ context.Context, table string) iter.Seq2[cluster.Replica, error] {
 	s.asked = table

@@ -273,7 +273,7 @@ func newShell(p Program, f flags) (*Shell, error) {
 		work = ""
 	}
 	conf, warnings, err := config.Load(config.Options{
-		Path: f.config, Env: p.Getenv, WorkDir: work, Builtin: builtinClusters(p.Sandbox), Sections: systemSections(),
+		Path: f.config, Env: p.Getenv, WorkDir: work, Builtin: builtinClusters(p.Sandbox), Services: builtinServices(p.Sandbox), Sections: systemSections(),
 		Flags: f.settings,
 	})
 	if err != nil {

@@ -182,6 +182,15 @@ func (a assistant) values(kind spec.ArgKind, enum []string, name string) ([]cand
 			out = append(out, candidate{c.Name, c.System})
 		}
 		return out, false
+	case spec.ArgService, spec.ArgLocation:
+		var out []candidate
+		for _, b := range a.shell.conf.BlockServices() {
+			if kind == spec.ArgLocation {
+				b.Name += ":"
+			}
+			out = append(out, candidate{b.Name, b.Type})
+		}
+		return out, false
 	case spec.ArgCommand:
 		return a.commandNames(""), false
 	case spec.ArgBool:

@@ -365,6 +365,7 @@ func validate(kind spec.ArgKind, values []string, name, value string) error {
 			}
 		}
 	case spec.ArgText, spec.ArgBytes, spec.ArgTable, spec.ArgDatabase, spec.ArgEndpoint, spec.ArgDisk, spec.ArgCluster, spec.ArgSetting, spec.ArgFile,
+		spec.ArgService, spec.ArgLocation,
 		spec.ArgCommand, spec.ArgLine:
 	}
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"shardsh/cluster/systems"
 	"shardsh/commands/spec"
 	"shardsh/shell/config"
+	"shardsh/storage"
 )
 
 // session is what a line may change: where the shell looks, and its variables.
@@ -21,6 +22,7 @@ type session struct {
 	vars     map[string]string
 	options  map[string]string // set by `option`, above flags, environment and config.ini
 	open     map[string]*opened
+	blocks   map[string]storage.Service
 	resolved map[string]target
 }
 
@@ -41,7 +43,7 @@ type opened struct {
 
 func newSession() *session {
 	return &session{
-		vars: map[string]string{}, options: map[string]string{}, open: map[string]*opened{}, resolved: map[string]target{},
+		vars: map[string]string{}, options: map[string]string{}, open: map[string]*opened{}, blocks: map[string]storage.Service{}, resolved: map[string]target{},
 	}
 }
 
@@ -192,7 +194,7 @@ func (s *Shell) ready(name string) (cluster.Driver, bool) {
 	return o.driver, true
 }
 
-// closeAll closes every driver.
+// closeAll closes every driver and block service.
 func (s *Shell) closeAll() error {
 	s.session.mu.Lock()
 	defer s.session.mu.Unlock()
@@ -200,6 +202,10 @@ func (s *Shell) closeAll() error {
 	for name, o := range s.session.open {
 		errs = append(errs, o.driver.Close())
 		delete(s.session.open, name)
+	}
+	for name, b := range s.session.blocks {
+		errs = append(errs, b.Close())
+		delete(s.session.blocks, name)
 	}
 	return errors.Join(errs...)
 }

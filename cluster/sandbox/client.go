@@ -44,6 +44,12 @@ func (c *Client) List(ctx context.Context) ([]NodeStatus, error) {
 	return a.Nodes, err
 }
 
+// Providers answers the directories of the sandbox's block services, by name.
+func (c *Client) Providers(ctx context.Context) (map[string]string, error) {
+	a, err := c.call(ctx, "ask for the sandbox's block services", request{Op: opProvide})
+	return a.Providers, err
+}
+
 // Kill kills a node as kill -9 would. It is named by its endpoint, or by an end of it that no other node shares
 // (".32"). What is answered is the node after it.
 func (c *Client) Kill(ctx context.Context, node string) (NodeStatus, error) {

@@ -25,6 +25,7 @@ const (
 	opKill     = "kill"  // name: a node
 	opStart    = "start" // name: a node
 	opShutdown = "shutdown"
+	opProvide  = "providers" // the directories of the block services
 
 	opStop      = "stop"      // name: a node
 	opPause     = "pause"     // name: a node
@@ -51,8 +52,11 @@ type answer struct {
 	Address string       `json:"address,omitempty"` // open
 	Nodes   []NodeStatus `json:"nodes,omitempty"`   // list; what is done to a node: the node meant
 	Points  []Point      `json:"points,omitempty"`  // points
-	PID     int          `json:"pid,omitempty"`     // ping
-	Error   *wireError   `json:"error,omitempty"`
+
+	Providers map[string]string `json:"providers,omitempty"` // providers: directories by name
+
+	PID   int        `json:"pid,omitempty"` // ping
+	Error *wireError `json:"error,omitempty"`
 }
 
 // wireError is a spec.Error on the socket.

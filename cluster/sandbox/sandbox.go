@@ -22,6 +22,10 @@ import (
 // so that a drill takes seconds. Answers about data (TTLs, reservations) are never scaled.
 const TimersFactor = 20
 
+// Providers are the block services that every sandbox has, by name: directories of it, laid out as a local_service is.
+// Its shell and its servers know them by the same names.
+func Providers() []string { return []string{"disk", "hdfs_zjy"} }
+
 // Cluster is a sandbox cluster that can be opened by its name.
 type Cluster struct {
 	Name    string
@@ -50,6 +54,9 @@ type Config struct {
 	Dir string
 	Net *Network
 	Log func(format string, args ...any)
+	// Providers are the directories of the sandbox's block services, by name. Whatever the name says, a server takes
+	// them for those of a provider of the type it plays.
+	Providers map[string]string
 	// Settings are the system's own, as ServeConfig.Settings has them. One that it does not have is spec.Usage.
 	Settings map[string]string
 	// Compat is one of Kind.Compat, or "" for the default.

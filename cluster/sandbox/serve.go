@@ -50,6 +50,8 @@ type ServeConfig struct {
 type Serving struct {
 	Control string
 	Open    []Opened // in the order of ServeConfig.Open
+	// Providers are the directories of the block services, by name.
+	Providers map[string]string
 }
 
 // Opened is an open cluster.
@@ -64,7 +66,7 @@ func Serve(ctx context.Context, config ServeConfig) error {
 	if err != nil {
 		return err
 	}
-	serving := Serving{Control: s.control}
+	serving := Serving{Control: s.control, Providers: s.providers}
 	for _, name := range config.Open {
 		opened, err := s.open(s.ctx, name)
 		if err != nil {
@@ -86,6 +88,8 @@ type server struct {
 	tidy     func() error // removes the data directory, when it was a fresh one
 	control  string
 	listener net.Listener
+	// providers are the directories of the block services, by name. They are there.
+	providers map[string]string
 
 	ctx    context.Context // ends when the server shall
 	stop   context.CancelFunc
@@ -116,8 +120,11 @@ func newServer(ctx context.Context, config ServeConfig) (*server, error) {
 	} else {
 		err = os.MkdirAll(s.dir, 0o700)
 	}
+	if err == nil {
+		s.providers, err = makeProviders(s.dir)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("make the sandbox's directory: %w", err)
+		return nil, errors.Join(fmt.Errorf("make the sandbox's directory: %w", err), s.tidy())
 	}
 	if s.control = config.Control; s.control == "" {
 		s.control = filepath.Join(s.dir, "control.sock")
@@ -128,6 +135,22 @@ func newServer(ctx context.Context, config ServeConfig) (*server, error) {
 	s.ctx, s.stop = context.WithCancel(ctx)
 	s.served.Go(s.accept)
 	return s, nil
+}
+
+// makeProviders makes the directories of the block services.
+func makeProviders(dir string) (map[string]string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	for _, name := range Providers() {
+		all[name] = filepath.Join(dir, "block_services", name)
+		if err := os.MkdirAll(all[name], 0o700); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // maxSocketPath is what the shortest sun_path among the systems holds (104 on the BSDs), with its final zero.
@@ -200,6 +223,8 @@ func (s *server) answer(req request) (answer, error) {
 		return answer{}, nil
 	case opList:
 		return answer{Nodes: s.nodes()}, nil
+	case opProvide:
+		return answer{Providers: s.providers}, nil
 	case opOpen:
 		opened, err := s.open(s.ctx, req.Name)
 		return answer{Address: opened.Address}, err
@@ -318,7 +343,7 @@ func (s *server) start(ctx context.Context, kind Kind, cluster Cluster, place in
 		}
 		server, err := kind.New(ctx, Config{
 			Name: cluster.Name, Dir: dir, Net: network, Log: s.config.Log, Settings: s.config.Settings[kind.System],
-			Compat: s.config.Compat[kind.System], Nodes: nodes, Peer: s.peer,
+			Compat: s.config.Compat[kind.System], Nodes: nodes, Peer: s.peer, Providers: s.providers,
 		})
 		if err == nil {
 			return server, network, nil

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -147,6 +149,9 @@ func configOf(s sandbox.Serving) []byte {
 	}
 	for _, c := range s.Open {
 		fmt.Fprintf(&b, "[cluster.%s]\nsandbox = %s\n", c.Name, control)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Providers)) {
+		fmt.Fprintf(&b, "[block_service.%s]\ntype = local_service\nargs = %q\n", name, s.Providers[name])
 	}
 	b.WriteString("; ready\n")
 	return b.Bytes()

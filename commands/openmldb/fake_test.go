@@ -11,6 +11,7 @@ import (
 	driver "shardsh/cluster/openmldb"
 	"shardsh/commands"
 	"shardsh/commands/spec"
+	"shardsh/storage"
 )
 
 // fake is a cluster in memory. What it has no answer for must not be asked: the embedded interfaces are nil.
@@ -85,7 +86,13 @@ func (f *fake) setAlive(pid int, tablet string, alive bool) {
 }
 
 func (f *fake) Open(context.Context, string) (cluster.Driver, error) { return f, nil }
-func (f *fake) Holds(string) ([]commands.Held, error)                { return f.held, nil }
+func (*fake) Blocks() []commands.Block                               { return nil }
+
+func (*fake) Block(context.Context, string) (storage.Service, error) {
+	return nil, spec.Errorf(spec.NotFound, "there is no block service")
+}
+
+func (f *fake) Holds(string) ([]commands.Held, error) { return f.held, nil }
 
 func (f *fake) Nodes(context.Context) ([]cluster.Node, error) {
 	var all []cluster.Node

@@ -13,6 +13,7 @@ import (
 	driver "shardsh/cluster/pegasus"
 	"shardsh/commands"
 	"shardsh/commands/spec"
+	"shardsh/storage"
 )
 
 // fake is a cluster in memory. What it has no field for must not be asked.
@@ -47,6 +48,12 @@ type fake struct {
 type fakeRow struct {
 	value string
 	ttl   time.Duration
+}
+
+func (*fake) Blocks() []commands.Block { return nil }
+
+func (*fake) Block(context.Context, string) (storage.Service, error) {
+	return nil, spec.Errorf(spec.NotFound, "there is no block service")
 }
 
 func (f *fake) Holds(string) ([]commands.Held, error) { return f.held, nil }

@@ -47,7 +47,7 @@ type Command struct {
 }
 
 // Topics orders the headings of `help` and of the command matrix.
-var Topics = []string{"cluster", "tables", "partitions", "failover", "settings", "rows", "tablet", "shell", "sandbox"}
+var Topics = []string{"cluster", "tables", "partitions", "failover", "settings", "rows", "tablet", "storage", "shell", "sandbox"}
 
 // Example is a line that help shows and that the tests run. Setup lines run before it and are not shown.
 type Example struct {
@@ -115,6 +115,8 @@ const (
 	ArgDisk                     // the tag of a disk of a node
 	ArgCluster                  // the name of a configured cluster, or an address
 	ArgSetting                  // the name of a setting of the table or cluster
+	ArgService                  // the name of a block service
+	ArgLocation                 // a path on a block service: SERVICE:PATH
 	ArgPair                     // k=v, several joined by commas
 	ArgFile                     // a path on this machine
 	ArgCommand                  // the name of a command
@@ -170,7 +172,7 @@ func (f Flag) usage() string {
 var argKindNames = map[ArgKind]string{
 	ArgText: "text", ArgBytes: "bytes", ArgInt: "n", ArgBool: "true|false", ArgDuration: "duration", ArgMillis: "ms",
 	ArgEnum: "word", ArgTable: "table", ArgDatabase: "database", ArgPartition: "partition", ArgEndpoint: "host:port", ArgDisk: "disk",
-	ArgCluster: "cluster", ArgSetting: "setting",
+	ArgCluster: "cluster", ArgSetting: "setting", ArgService: "service", ArgLocation: "service:path",
 	ArgPair: "k=v,…", ArgFile: "file", ArgCommand: "command", ArgLine: "command…",
 }
 

@@ -30,6 +30,8 @@ type Options struct {
 	// Builtin are the clusters that come with the program, one entry for each name and alias. A configured name takes
 	// the place of an entry silently.
 	Builtin []Cluster
+	// Services are the block services that come with the program. They give way as Builtin does.
+	Services []BlockService
 	// Sections maps the sections that list clusters to their systems: "pegasus.clusters" to "pegasus".
 	Sections map[string]string
 	// Flags holds settings of the shell that were given as flags of the program, by Key.Name.
@@ -89,6 +91,7 @@ type BlockService struct {
 	Type     string            // "hdfs_service", "s3_service", "local_service", …
 	Args     []string          // args, split at blanks; quotes keep them together
 	Settings map[string]string // the other keys, as in Cluster
+	Sandbox  bool              // it comes with the program: the sandbox tells where it is
 	Source   string
 }
 
@@ -126,7 +129,7 @@ func (c *Config) Cluster(name string) (Cluster, bool) {
 func (c *Config) BlockServices() []BlockService { return slices.Clone(c.services) }
 
 // All lists everything for `config show`: the settings of the shell, then the file in its order, then the built-in
-// clusters. Commands that fetch secrets are shown by their first word only.
+// clusters and block services. Commands that fetch secrets are shown by their first word only.
 func (c *Config) All() []Entry { return slices.Clone(c.entries) }
 
 // Load reads the configuration. The warnings are sentences for people, each naming file and line.
@@ -209,6 +212,11 @@ func (l *loader) finish() {
 		c := *l.builtin[name]
 		l.config.clusters = append(l.config.clusters, c)
 		l.config.entries = append(l.config.entries, Entry{c.System + ".clusters", c.Name, c.Address, c.Source})
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.provided)) {
+		b := *l.provided[name]
+		l.services[name] = &b
+		l.config.entries = append(l.config.entries, Entry{"block_service." + name, "type", b.Type, b.Source})
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.services)) {
 		l.config.services = append(l.config.services, *l.services[name])

@@ -70,7 +70,12 @@ const defaultTail = `
 # Block services, for backups and bulk loads.
 ;[block_service.hdfs_zjy]
 ;type = hdfs_service
+# namenodes (several joined by commas, port 8020 by default), or a nameservice of hdfs-site.xml in $HADOOP_CONF_DIR
 ;args = hdfs://zjyprc-hadoop /
+# who one is there; with Kerberos, the principal and its keytab, else the tickets that kinit left
+;user = pegasus
+;principal = pegasus@EXAMPLE.COM
+;keytab = pegasus.keytab
 
 # The keys come from the environment.
 ;[block_service.s3_main]
@@ -81,8 +86,12 @@ const defaultTail = `
 ;use_ssl = true
 ;region = us-east-1
 ;ca = ca.pem
+# how addresses name the bucket: path or virtual; by the address when absent
+;style = path
 
 ;[block_service.disk]
 ;type = local_service
 ;args = /var/lib/shardsh/backup
+# the .F.meta that Pegasus wants beside every file F: required, optional (files without one are read too), none
+;meta = required
 `

@@ -110,6 +110,11 @@ var serviceKeys = []Key{
 	{Name: "use_ssl", Kind: spec.ArgBool},
 	{Name: "region"},
 	{Name: "ca", Kind: spec.ArgFile},
+	{Name: "style", Kind: spec.ArgEnum, Values: []string{"path", "virtual"}}, // how S3 addresses name the bucket
+	{Name: "user"},                       // of an HDFS without Kerberos
+	{Name: "principal"},                  // of an HDFS with Kerberos
+	{Name: "keytab", Kind: spec.ArgFile}, // its key
+	{Name: "meta", Kind: spec.ArgEnum, Values: []string{"required", "optional", "none"}}, // the .F.meta of a local_service
 }
 
 // secretKeys are what people write when they mean to put a secret into the file, and what to write instead.

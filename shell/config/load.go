@@ -44,7 +44,8 @@ type loader struct {
 	clusters map[string]*Cluster
 	builtin  map[string]*Cluster
 	services map[string]*BlockService
-	options  map[string]*options // of [cluster.NAME]
+	provided map[string]*BlockService // those of Options.Services that did not give way
+	options  map[string]*options      // of [cluster.NAME]
 }
 
 // options are the keys of a named section.
@@ -59,7 +60,7 @@ func newLoader(o Options, path string) *loader {
 	l := &loader{
 		o: o, path: path, config: &Config{path: path, shell: map[string]Value{}},
 		shell: map[string]setting{}, places: map[string]string{}, clusters: map[string]*Cluster{},
-		builtin: map[string]*Cluster{}, services: map[string]*BlockService{}, options: map[string]*options{},
+		builtin: map[string]*Cluster{}, services: map[string]*BlockService{}, provided: map[string]*BlockService{}, options: map[string]*options{},
 	}
 	for _, c := range o.Builtin {
 		c.Settings = maps.Clone(c.Settings)
@@ -70,6 +71,10 @@ func newLoader(o Options, path string) *loader {
 			c.Source = "built in"
 		}
 		l.builtin[c.Name] = &c
+	}
+	for _, b := range o.Services {
+		b.Settings = maps.Clone(b.Settings)
+		l.provided[b.Name] = &b
 	}
 	return l
 }
@@ -217,6 +222,7 @@ func (l *loader) claim(name string, line int) error {
 	}
 	l.places[name] = l.place(line)
 	delete(l.builtin, name)
+	delete(l.provided, name)
 	return nil
 }
 

@@ -1,0 +1,95 @@
+package storage
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"shardsh/commands/spec"
+)
+
+// A namenode lists by bare names; List has directories with a slash behind theirs.
+func TestSlashed(t *testing.T) {
+	names := []string{"a/", "a-b/", "a-b-c", "a-b0", "a.txt", "a0", "b", "c/", "c!/", "c!!/", "c!!x", "d/"}
+	bare := slices.Clone(names)
+	slices.SortFunc(bare, func(a, b string) int { return strings.Compare(strings.TrimSuffix(a, "/"), strings.TrimSuffix(b, "/")) })
+	var held []Entry
+	var got []string
+	yield := func(e Entry, _ error) bool {
+		got = append(got, orderKey(e))
+		return true
+	}
+	for _, name := range bare {
+		base, dir := strings.CutSuffix(name, "/")
+		if !slashed(&held, Entry{Name: base, Dir: dir}, yield) {
+			t.Fatal("it was stopped")
+		}
+	}
+	for _, e := range held {
+		yield(e, nil)
+	}
+	slices.Sort(names)
+	if !slices.Equal(got, names) {
+		t.Errorf("%q, want %q", got, names)
+	}
+}
+
+func TestHDFSPlaces(t *testing.T) {
+	conf := t.TempDir()
+	property := func(k, v string) string { return "<property><name>" + k + "</name><value>" + v + "</value></property>" }
+	core := property("fs.defaultFS", "hdfs://prod") + property("hadoop.security.authentication", "kerberos")
+	site := property("dfs.nameservices", "prod") + property("dfs.ha.namenodes.prod", "nn1, nn2") +
+		property("dfs.namenode.rpc-address.prod.nn1", "one:9000") + property("dfs.namenode.rpc-address.prod.nn2", "two") +
+		property("dfs.namenode.kerberos.principal", "nn/_HOST@R")
+	for name, text := range map[string]string{"core-site.xml": core, "hdfs-site.xml": site} {
+		if err := os.WriteFile(filepath.Join(conf, name), []byte("<configuration>"+text+"</configuration>"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		dir       string
+		args      []string
+		addresses string
+		root      string
+		kerberos  bool
+	}{
+		{"", []string{"hdfs://nn"}, "nn:8020", "/", false},
+		{"", []string{"hdfs://nn:9000/", "/"}, "nn:9000", "/", false},
+		{"", []string{"hdfs://a,b:1", "user/pegasus/"}, "a:8020,b:1", "/user/pegasus", false},
+		{"", []string{"hdfs://[::1]:9000"}, "[::1]:9000", "/", false},
+		{"", []string{"hdfs://[::1]"}, "[::1]:8020", "/", false},
+		{conf, []string{"hdfs://prod", "/x"}, "one:9000,two:8020", "/x", true},
+		{conf, []string{"hdfs://"}, "one:9000,two:8020", "/", true},
+		{conf, []string{"hdfs://other"}, "other:8020", "/", true},
+	} {
+		getenv := func(name string) string {
+			return map[string]string{"HADOOP_CONF_DIR": c.dir, "KRB5_CONFIG": filepath.Join(conf, "none")}[name]
+		}
+		p, err := parseHDFS(Config{Args: c.args, Getenv: getenv})
+		if err != nil || strings.Join(p.addresses, ",") != c.addresses || p.root != c.root || p.kerberos() != c.kerberos {
+			t.Errorf("%q: %+v, %v", c.args, p, err)
+			continue
+		}
+		o, err := p.options()
+		if c.kerberos && ReasonOf(err) != BadCredentials || !c.kerberos && (err != nil || o.User == "") {
+			t.Errorf("%q: %q, %v", c.args, o.User, err)
+		}
+	}
+}
+
+// Where Kerberos is wanted and there are no tickets, that is said before anything is dialled.
+func TestHDFSWithoutTickets(t *testing.T) {
+	s, err := Open(Config{
+		Name: "h", Type: HDFSType, Args: []string{"hdfs://127.0.0.1:1"}, Settings: map[string]string{"principal": "p@R"},
+		Getenv: func(name string) string { return map[string]string{"KRB5_CONFIG": "/no/such/krb5.conf"}[name] },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Stat(t.Context(), "f")
+	if ReasonOf(err) != BadCredentials || spec.KindOf(err) != spec.Failed || !strings.Contains(err.Error(), "/no/such/krb5.conf") {
+		t.Errorf("%v", err)
+	}
+}
