@@ -137,7 +137,7 @@ var masks = []struct {
 	{regexp.MustCompile(`127\.0\.\d+\.(\d+)`), "127.0.N.$1"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?`), "<time>"},
 	{regexp.MustCompile(`\b\d+(\.\d+)?(ms|µs)\b`), "<took>"},
-	{regexp.MustCompile(`\b1[789]\d{8}\b`), "<dup_id>"}, // Unix seconds
+	{regexp.MustCompile(`\b1[789]\d{8}\b`), "<dup_id>"},                  // Unix seconds
 	{regexp.MustCompile(`\bballot \d+, primary`), "ballot <n>, primary"}, // a learner that had to begin again counts, too
 	{regexp.MustCompile(`"age":[\d.]+`), `"age":<age>`},
 	{regexp.MustCompile(`(\bop \d+ k\w+OP) \d+s`), "${1} <took>"},
