@@ -44,7 +44,9 @@ func (x *differ[R]) pass(ctx context.Context) error {
 	p.totals.Passes++
 	p.last = p.reach()
 	sourceToo, targetToo := p.needs()
-	x.again(sourceToo, targetToo)
+	if err := x.again(ctx, sourceToo, targetToo); err != nil {
+		return err
+	}
 	if sourceToo {
 		if err := x.scan(ctx, x.sides[0], nil, func(int) partReader[R] { return partReader[R]{batch: p.hold} }); err != nil {
 			return err
@@ -67,8 +69,18 @@ func (x *differ[R]) pass(ctx context.Context) error {
 	return p.close()
 }
 
-// again sets the figures for reading tables once more.
-func (x *differ[R]) again(sides ...bool) {
+// again gets ready to read tables once more, by the parts that they have by now.
+func (x *differ[R]) again(ctx context.Context, sides ...bool) error {
+	for i, too := range sides {
+		if !too {
+			continue
+		}
+		parts, err := x.partsOf(ctx, x.sides[i])
+		if err != nil {
+			return err
+		}
+		x.sides[i].parts = parts
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.seen.Total = x.seen.Done
@@ -82,6 +94,7 @@ func (x *differ[R]) again(sides ...bool) {
 			x.seen.TotalBytes += part.Bytes
 		}
 	}
+	return nil
 }
 
 // reach is up to which hash the rows fit into memory, by what the first step counted.
