@@ -31,13 +31,21 @@ func onebox(t *testing.T) *Driver {
 // oneboxOf starts one that speaks like a release.
 func oneboxOf(t *testing.T, compat string) *Driver {
 	t.Helper()
-	dir := t.TempDir()
+	d, _ := oneboxWith(t, sandbox.Config{Compat: compat})
+	return d
+}
+
+// oneboxWith starts one with some of its configuration given.
+func oneboxWith(t *testing.T, config sandbox.Config) (*Driver, sandbox.ClusterServer) {
+	t.Helper()
+	config.Name, config.Dir, config.Log = "onebox", t.TempDir(), t.Logf
 	for first := 1; ; first++ {
 		network, err := sandbox.TakeNetwork(first, "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := emulator.Kind().New(t.Context(), sandbox.Config{Name: "onebox", Dir: dir, Net: network, Log: t.Logf, Compat: compat})
+		config.Net = network
+		c, err := emulator.Kind().New(t.Context(), config)
 		if err != nil {
 			if err = errors.Join(err, network.Close()); !errors.Is(err, syscall.EADDRINUSE) {
 				t.Fatal(err)
@@ -53,7 +61,7 @@ func oneboxOf(t *testing.T, compat string) *Driver {
 				t.Error(err)
 			}
 		})
-		return d
+		return d, c
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -108,21 +109,35 @@ func (a App) Restoring() (backup string, is bool) {
 
 // Restore is how the restore of a table stands, by partition.
 type Restore struct {
-	Codes    []string // "ERR_OK", "ERR_BUSY" while it goes on, otherwise what went wrong
-	Progress []int    // thousandths
+	// Codes are "ERR_OK" while all goes well, "ERR_IGNORE_BAD_DATA" for a partition that begins empty because its files
+	// are missing or damaged, otherwise what went wrong.
+	Codes    []string
+	Progress []int // thousandths
+	Dropped  bool  // the restore failed, and the table was dropped for it
+}
+
+// Done says that every partition has all it will get.
+func (r Restore) Done() bool {
+	return !r.Dropped && len(r.Progress) > 0 && !slices.ContainsFunc(r.Progress, func(n int) bool { return n < 1000 })
 }
 
 // Restore asks how far a restore is. The table must be one that is Restoring: an id that is no restore ends some meta
 // servers.
 func (d *Driver) Restore(ctx context.Context, app App) (Restore, error) {
-	op := "read the restore of " + app.Name
 	if _, is := app.Restoring(); !is {
-		return Restore{}, fmt.Errorf("%s: it is not being restored", op)
+		return Restore{}, fmt.Errorf("read the restore of %s: it is not being restored", app.Name)
 	}
+	return d.restoreOf(ctx, app)
+}
+
+func (d *Driver) restoreOf(ctx context.Context, app App) (Restore, error) {
+	op := "read the restore of " + app.Name
 	a, endpoint, err := queryRestore.call(ctx, d, op, &wire.QueryRestoreRequest{AppID: app.ID})
 	switch {
 	case err != nil:
 		return Restore{}, err
+	case a.Err == wire.CodeAppDropped:
+		return Restore{Dropped: true}, nil
 	case a.Err != wire.OK:
 		return Restore{}, codeError(op, endpoint, a.Err, "", false)
 	case len(a.Status) != len(a.Progress) || len(a.Progress) > max(app.Partitions, 0):

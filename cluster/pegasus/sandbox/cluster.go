@@ -41,10 +41,12 @@ type cluster struct {
 	nodeAt  []string // by nodeID
 	gates   map[string]*gate
 	release release
+	config  configuration
 	store   *engine.Store
 	closing chan struct{}
 	tasks   sync.WaitGroup // elections that are due, the watch
 
+	providers map[string]string // block services: directories by name
 	peers     func(name string) (address string, known bool)
 	spawn     *sandbox.NodeProcesses // nil: all servers are in this process
 	token     link.Token             // of servers in processes of their own
@@ -90,13 +92,16 @@ func startCluster(ctx context.Context, config sandbox.Config, replicas int) (*cl
 	c := &cluster{
 		name: config.Name, dir: config.Dir, log: config.Log, gates: map[string]*gate{}, closing: make(chan struct{}),
 		metas: make([]metaNode, metaServers), nodes: make([]replicaNode, replicas), cut: map[cable]bool{},
-		spawn: config.Nodes, peers: config.Peer, token: link.NewToken(),
+		spawn: config.Nodes, peers: config.Peer, providers: config.Providers, token: link.NewToken(),
 	}
 	if c.log == nil {
 		c.log = func(string, ...any) {}
 	}
 	var err error
 	if c.release, err = parseRelease(config.Compat); err != nil {
+		return nil, err
+	}
+	if c.config, err = readConfiguration(config.Settings); err != nil {
 		return nil, err
 	}
 	if err := c.place(config.Net); err != nil {

@@ -77,10 +77,3 @@ func negotiate(_ *inbound, _ *wire.Negotiation, out *wire.Negotiation) string {
 	out.Status = wire.AuthDisable
 	return ""
 }
-
-// queryBackup answers as a meta server does whose configuration leaves backups switched off, the store's default
-// (cold_backup_disabled).
-func queryBackup(_ *inbound, _ *wire.QueryBackupRequest, out *wire.QueryBackupResponse) string {
-	out.Err = wire.CodeServiceNotActive
-	return ""
-}

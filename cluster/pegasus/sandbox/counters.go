@@ -64,6 +64,7 @@ func (s *replicaServer) counters(chosen func(name string) bool) []counter {
 	for which, ratio := range s.disks.freeRatios() {
 		number("replica*eon.replica_stub*disk.available."+which+".ratio", float64(ratio))
 	}
+	number("replica*eon.replica_stub*cold.backup.max.upload.file.size", float64(s.maxUpload()))
 	number("replica*app.pegasus*rdb.block_cache.memory_usage", float64(n.Cache))
 	virtual, resident := processMemory()
 	number("replica*server*memused.virt(MB)", float64(virtual/mebi))

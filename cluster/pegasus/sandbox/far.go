@@ -86,6 +86,8 @@ var (
 	})
 	callSplit     = link.New("split", func(n nodeLink, q splitOrder) (bool, error) { return n.split(q) })
 	callDuplicate = link.New("duplicate", func(n nodeLink, q dupOrder) (dupReport, error) { return n.duplicate(q) })
+	callBackup    = link.New("backup", func(n nodeLink, q backupOrder) (backupReport, error) { return n.backup(q) })
+	callRestore   = link.New("restore", func(n nodeLink, q restoreOrder) (restoreReport, error) { return n.restore(q) })
 	callPrepare   = link.New("prepare", func(n nodeLink, q mutation) (link.None, error) {
 		w, err := n.prepare(q)
 		if err == nil {
@@ -109,7 +111,7 @@ var (
 		return done(n.discard(q.Child, q.Ballot))
 	})
 	nodeCalls = []link.Answerable[nodeLink]{
-		callAssign, callUpdateApp, callForget, callReport, callInventory, callAddLearner, callSplit, callDuplicate, callPrepare, callLearn,
+		callAssign, callUpdateApp, callForget, callReport, callInventory, callAddLearner, callSplit, callDuplicate, callBackup, callRestore, callPrepare, callLearn,
 		callLearnRows, callLearnEnd, callSpawn, callDiscard,
 	}
 )
@@ -197,6 +199,12 @@ func (f farNodeLink) addLearner(pid wire.GPID, ballot int64, node nodeID) error 
 func (f farNodeLink) split(o splitOrder) (bool, error) { return over(f.way, callSplit, o) }
 
 func (f farNodeLink) duplicate(o dupOrder) (dupReport, error) { return over(f.way, callDuplicate, o) }
+
+func (f farNodeLink) backup(o backupOrder) (backupReport, error) { return over(f.way, callBackup, o) }
+
+func (f farNodeLink) restore(o restoreOrder) (restoreReport, error) {
+	return over(f.way, callRestore, o)
+}
 
 // prepare sends the mutation and does not wait: what the server refuses comes out of the waiter, too.
 func (f farNodeLink) prepare(m mutation) (waiter, error) {

@@ -49,6 +49,9 @@ func newPoints(role string) *points {
 	} else {
 		all = append(all,
 			sandbox.Point{Name: pointShip, Says: "writes are not sent to a follower; they are tried again"},
+			sandbox.Point{Name: pointUpload, Says: "a file of a backup is not uploaded; it is tried again"},
+			sandbox.Point{Name: pointCheckpoint, Says: "the checkpoint of a partition for a backup fails, and so the backup"},
+			sandbox.Point{Name: pointDownload, Says: "a file of a backup is not fetched for a restore; it is tried again"},
 			sandbox.Point{Name: pointDamaged, Says: "the log that is shipped to a follower cannot be read; the fail mode says what comes of it"})
 	}
 	p.Points = fault.NewPoints(all...)

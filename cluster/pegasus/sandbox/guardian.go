@@ -38,6 +38,7 @@ func (m *metaServer) guard() {
 			}
 			m.tendSplits()
 			m.tendDups()
+			m.tendRestores()
 		}
 		m.rounds.Unlock()
 	}
@@ -95,7 +96,7 @@ func (m *metaServer) cure() {
 		if level <= wire.LevelFreezed {
 			return
 		}
-		if a != nil && a.Status == wire.AppAvailable {
+		if a != nil && (a.Status == wire.AppAvailable || a.restoring() && g.Ballot > 0) {
 			m.cureGroup(a, g)
 		}
 	}
@@ -307,7 +308,7 @@ func (m *metaServer) change(g group, how func(*group)) (group, error) {
 }
 
 func (m *metaServer) swap(g group, how func(*group)) (group, error) {
-	if now, born := m.groups[g.PID]; !born || now.Ballot != g.Ballot || m.apps[g.PID.App].Status != wire.AppAvailable {
+	if now, born := m.groups[g.PID]; !born || now.Ballot != g.Ballot || m.apps[g.PID.App].Status != wire.AppAvailable && !m.apps[g.PID.App].restoring() {
 		return group{}, errStale
 	}
 	next := g.clone()

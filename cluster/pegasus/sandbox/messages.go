@@ -100,6 +100,7 @@ type app struct {
 	Envs                        map[string]string
 	Created, Dropped, ExpiresAt int64         // Unix seconds
 	Dups                        []duplication `json:",omitempty"`
+	BulkLoading                 bool          `json:",omitempty"`
 	Version                     int64         // grows with every change of the above
 }
 
@@ -204,6 +205,10 @@ type nodeLink interface {
 	split(splitOrder) (underWay bool, err error)
 	// duplicate tells a primary of the duplications of its table and answers how far they are.
 	duplicate(dupOrder) (dupReport, error)
+	// backup begins the backup of a partition, or answers how far it is; see cold.go.
+	backup(backupOrder) (backupReport, error)
+	// restore begins to fetch a partition of a backup, or answers how far it is; see restore.go.
+	restore(restoreOrder) (restoreReport, error)
 
 	// prepare applies a mutation of a primary.
 	prepare(mutation) (waiter, error)
@@ -233,6 +238,9 @@ type network interface {
 	// peer is the list of meta servers of another cluster, "" while that one does not run; not known when nobody has
 	// configured it.
 	peer(name string) (metas string, known bool)
+	// provider is a block service of the servers' configuration.
+	provider(name string) (provider, bool)
+	config() configuration
 	// die ends the server that the network is the view of, as kill -9 would.
 	die()
 }

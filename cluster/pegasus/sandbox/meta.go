@@ -40,11 +40,14 @@ type metaServer struct {
 	groups  map[wire.GPID]group
 	splits  map[int32]*splitState   // of tables that are being split, see meta_split.go
 	dups    map[wire.GPID]*dupState // of partitions of tables that are duplicated, see meta_dup.go
-	abroad  map[int32]bool          // duplications for which a follower is being asked
-	founded map[int32]bool          // duplications whose follower is ready for writes
-	alive   map[nodeID]bool
-	gone    map[nodeID]time.Time // since when a node is missed that is still taken for alive
-	died    map[nodeID]time.Time // when a dead node died
+	backups map[int32][]*backup     // of tables, see meta_backup.go
+	// restores are how partitions are that come from a backup, see meta_restore.go.
+	restores map[wire.GPID]restorePart
+	abroad   map[int32]bool // duplications for which a follower is being asked
+	founded  map[int32]bool // duplications whose follower is ready for writes
+	alive    map[nodeID]bool
+	gone     map[nodeID]time.Time // since when a node is missed that is still taken for alive
+	died     map[nodeID]time.Time // when a dead node died
 	// proposals wait to be carried out, in order; see placement.go.
 	proposals map[wire.GPID][]proposal
 	black     map[nodeID]bool // no secondaries are placed there
@@ -70,7 +73,7 @@ func startMetaServer(name, address string, store zookeeper, net network, running
 		name: name, address: address, net: net, log: log, started: time.Now(), stop: make(chan struct{}),
 		kicked: make(chan struct{}, 1), level: wire.LevelSteady, apps: map[int32]*app{}, groups: map[wire.GPID]group{},
 		alive: map[nodeID]bool{}, gone: map[nodeID]time.Time{}, died: map[nodeID]time.Time{},
-		proposals: map[wire.GPID][]proposal{}, splits: map[int32]*splitState{}, dups: map[wire.GPID]*dupState{}, abroad: map[int32]bool{}, founded: map[int32]bool{}, returned: map[nodeID]bool{},
+		proposals: map[wire.GPID][]proposal{}, splits: map[int32]*splitState{}, dups: map[wire.GPID]*dupState{}, backups: map[int32][]*backup{}, restores: map[wire.GPID]restorePart{}, abroad: map[int32]bool{}, founded: map[int32]bool{}, returned: map[nodeID]bool{},
 	}
 	for id, runs := range running {
 		m.nodes = append(m.nodes, id)
@@ -187,6 +190,8 @@ func (m *metaServer) createApp(name string, o wire.CreateAppOptions) (id int32, 
 	if old := m.named(name); old != nil {
 		_, follows := o.Envs[envMasterCluster]
 		switch {
+		case old.Status == wire.AppCreating:
+			return 0, wire.CodeBusyCreating
 		case !o.SuccessIfExist && follows:
 			return m.follow(old, o.Envs)
 		case !o.SuccessIfExist:

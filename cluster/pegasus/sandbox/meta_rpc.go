@@ -38,7 +38,10 @@ func (m *metaServer) methods() map[string]method {
 		wire.QueryDup.Name:        on(&wire.QueryDup, m.queryDup),
 		wire.ListDups.Name:        on(&wire.ListDups, m.listDups),
 		wire.StartRecovery.Name:   on(&wire.StartRecovery, m.startRecovery),
-		wire.QueryBackup.Name:     on(&wire.QueryBackup, queryBackup),
+		wire.QueryBackup.Name:     on(&wire.QueryBackup, m.queryBackup),
+		wire.StartRestore.Name:    on(&wire.StartRestore, m.startRestore),
+		wire.QueryRestore.Name:    on(&wire.QueryRestore, m.queryRestore),
+		wire.StartBackup.Name:     on(&wire.StartBackup, m.startBackup),
 		wire.CallCommand.Name:     on(&wire.CallCommand, m.callCommand),
 		wire.Negotiate.Name:       on(&wire.Negotiate, negotiate),
 	}
@@ -50,6 +53,10 @@ func (m *metaServer) queryConfig(_ *inbound, q *wire.QueryConfigRequest, out *wi
 	a := m.named(q.AppName)
 	if a == nil {
 		out.Err = wire.CodeObjectNotFound
+		return ""
+	}
+	if a.Status == wire.AppCreating {
+		out.Err = wire.CodeBusyCreating
 		return ""
 	}
 	out.Err, out.AppID, out.Partitions, out.Stateful = wire.OK, a.ID, a.Partitions, a.Stateful
@@ -108,6 +115,13 @@ func (m *metaServer) onCreateApp(_ *inbound, q *wire.CreateAppRequest, out *wire
 }
 
 func (m *metaServer) onDropApp(_ *inbound, q *wire.DropAppRequest, out *wire.ErrResponse) string {
+	m.mu.Lock()
+	a := m.named(q.AppName)
+	m.mu.Unlock()
+	if a != nil && a.Status == wire.AppCreating {
+		out.Err = wire.CodeBusyCreating
+		return ""
+	}
 	out.Err = m.dropApp(q.AppName, q.Options)
 	return ""
 }
@@ -134,7 +148,7 @@ func (a *app) info() wire.AppInfo {
 	return wire.AppInfo{
 		Status: a.Status, Type: a.Type, Name: a.Name, ID: a.ID, Partitions: a.Partitions, Envs: a.Envs,
 		Stateful: a.Stateful, MaxReplicas: int32(a.Replicas), ExpireSecond: a.ExpiresAt, CreateSecond: a.Created,
-		DropSecond: a.Dropped, InitPartitions: a.Init, Duplicating: new(len(a.Dups) > 0), BulkLoading: new(bool),
+		DropSecond: a.Dropped, InitPartitions: a.Init, Duplicating: new(len(a.Dups) > 0), BulkLoading: new(a.BulkLoading),
 	}
 }
 

@@ -205,6 +205,7 @@ func (s *replicaServer) serverMetrics(f *filter, n *nodeUsage) *entity {
 	e.gauge("rdb_wbm_mutable_mem_usage_bytes", "Bytes", "the part of it that takes new rows", int64(n.Mutable))
 	e.value(metricCounter, "read_failed_requests", "Requests", "reads that were refused or failed", s.stats.readFails.Load)
 	e.value(metricCounter, "write_failed_requests", "Requests", "writes that were refused or failed", s.stats.writeFails.Load)
+	e.gauge("backup_file_upload_max_bytes", "Bytes", "the largest file that is being uploaded for a backup", s.maxUpload())
 	e.gauge("total_replicas", "Replicas", "all replicas", int64(n.replicas))
 	for _, of := range []struct {
 		name   string

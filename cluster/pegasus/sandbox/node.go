@@ -35,6 +35,8 @@ type replicaServer struct {
 	compacts  chan struct{} // a compaction may be due, see compact.go
 	rows      memory        // of the answers to scans
 	stats     nodeStats
+	uploads   uploads      // backups of its replicas
+	downloads downloads    // restores of partitions
 	silent    atomic.Int64 // since when no meta server hears it, after started; 0 while one does, see view.go
 
 	mu       sync.Mutex
@@ -52,7 +54,8 @@ func startReplicaServer(id nodeID, address, dir string, net network, log func(st
 	s := &replicaServer{
 		id: id, address: address, net: net, log: log, started: time.Now(), stop: make(chan struct{}),
 		replicas: map[wire.GPID]*replica{}, apps: map[int32]*app{}, latencies: newLatencies(),
-		compacts: make(chan struct{}, 1),
+		compacts: make(chan struct{}, 1), uploads: uploads{all: map[uploadKey]*upload{}},
+		downloads: downloads{all: map[wire.GPID]*download{}},
 	}
 	s.idle = sync.NewCond(&s.mu)
 	s.settings.init()
@@ -67,7 +70,7 @@ func startReplicaServer(id nodeID, address, dir string, net network, log func(st
 		return nil, errors.Join(err, s.port.abort())
 	}
 	if s.disks, err = newDisks(s, dir); err == nil {
-		err = errors.Join(s.loadApps(), s.load())
+		err = errors.Join(s.clearScratch(), s.loadApps(), s.load())
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.port.abort(), s.store.Close())
@@ -223,6 +226,7 @@ func (s *replicaServer) updateApp(a app) error {
 }
 
 func (s *replicaServer) forget(appID int32) error {
+	s.forgetDownloads(appID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.dying {

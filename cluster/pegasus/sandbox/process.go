@@ -97,6 +97,8 @@ type identity struct {
 	ID                     nodeID // of a replica server
 	NodeAt                 []string
 	Release                release
+	Config                 configuration
+	Providers              map[string]string // block services: directories by name
 	Token                  link.Token
 	World                  world
 }

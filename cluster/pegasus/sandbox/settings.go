@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"shardsh/cluster/pegasus/wire"
+	"shardsh/commands/spec"
 )
 
 // Settings that remote commands read and write, in the memory of one server. Without an argument the value is
@@ -115,6 +116,30 @@ func (m *metaServer) levelNow() wire.MetaLevel {
 		return min(m.level, wire.LevelFreezed)
 	}
 	return m.level
+}
+
+// configuration is what Config.Settings may hold:
+//
+//	cold_backup_disabled  true: every call about backups is refused, as Pegasus does unless it is configured otherwise
+//	strict                true: what the documentation forbids is refused, too: a restore of a table that is gone
+type configuration struct{ ColdBackupDisabled, Strict bool }
+
+func readConfiguration(given map[string]string) (configuration, error) {
+	var c configuration
+	into := map[string]*bool{"cold_backup_disabled": &c.ColdBackupDisabled, "strict": &c.Strict}
+	for key, value := range given {
+		at := into[key]
+		if at == nil {
+			return c, spec.Errorf(spec.Usage, "the sandbox of pegasus has no setting %q", key).
+				WithHint("settings: cold_backup_disabled, strict")
+		}
+		yes, err := strconv.ParseBool(value)
+		if err != nil {
+			return c, spec.Errorf(spec.Usage, "pegasus.%s is true or false, not %q", key, value)
+		}
+		*at = yes
+	}
+	return c, nil
 }
 
 // nodeSettings are a replica server's.

@@ -46,7 +46,11 @@ func (v view) release() release                { return v.c.release }
 func (v view) cluster() string                 { return v.c.name }
 func (v view) leader() string                  { return v.c.leaderAt() }
 func (v view) peer(name string) (string, bool) { return v.c.peerOf(name) }
-func (v view) lapsed() bool                    { return false } // the cluster says so, see touch
+func (v view) config() configuration           { return v.c.config }
+func (v view) provider(name string) (provider, bool) {
+	return providerOf(v.c.providers, name)
+}
+func (v view) lapsed() bool { return false } // the cluster says so, see touch
 
 // slowLink is a link to a slow server: its mutations take longer. Many can be under way at once.
 type slowLink struct {

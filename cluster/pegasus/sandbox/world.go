@@ -156,6 +156,10 @@ func (n *farNetwork) gate(string) *gate { return n.own }
 func (n *farNetwork) release() release  { return n.who.Release }
 func (n *farNetwork) cluster() string   { return n.who.Cluster }
 
+func (n *farNetwork) config() configuration { return n.who.Config }
+
+func (n *farNetwork) provider(name string) (provider, bool) { return providerOf(n.who.Providers, name) }
+
 func (n *farNetwork) peer(name string) (string, bool) { return n.askPeer(name) }
 
 // heard says that a beacon was answered.

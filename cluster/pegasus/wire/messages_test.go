@@ -75,7 +75,7 @@ func samples() []sample {
 		Error: 13, CheckValueReturned: true, CheckValueExist: true, CheckValue: []byte("old"), AppID: 2, Partition: 3, Decree: 4, Server: "s",
 	}
 	scan := ScanResponse{Error: 7, Rows: someRows, ContextID: 9, AppID: 2, Partition: 3, Server: "s", Count: to(int32(0))}
-	return append(slices.Concat(sampleMetas(), samplePlacement(), sampleTables(), sampleSplit(), sampleDisks(), sampleOps(), sampleDups()),
+	return append(slices.Concat(sampleMetas(), samplePlacement(), sampleTables(), sampleSplit(), sampleDisks(), sampleOps(), sampleDups(), sampleBackups(), sampleBulk()),
 		request(&Put, PutRequest{Key: []byte("k"), Value: []byte{0, 0xff}, ExpireTS: -1, Type: to(int32(1)), CheckValueReturned: to(true), CheckValueExist: to(false), CheckValue: to([]byte("x"))}),
 		response(&Put, update),
 		request(&Remove, []byte("key")), response(&Remove, update),

@@ -42,6 +42,12 @@ const (
 	CodeServiceRunning     = "ERR_SERVICE_ALREADY_RUNNING"
 	CodeDupExist           = "ERR_DUP_EXIST"
 	CodeInconsistent       = "ERR_INCONSISTENT_STATE"
+	CodeFileOperation      = "ERR_FILE_OPERATION_FAILED"
+	CodeCorruption         = "ERR_CORRUPTION"
+	CodeIngestionFailed    = "ERR_INGESTION_FAILED"
+	CodeIgnoreBadData      = "ERR_IGNORE_BAD_DATA"
+	CodeRetryExhausted     = "ERR_RETRY_EXHAUSTED"
+	CodeFSInternal         = "ERR_FS_INTERNAL"
 )
 
 // headerCodes are the names that the Go client knows: only these may stand in a response frame's header.

@@ -115,5 +115,5 @@ type call interface {
 
 // calls lists every RPC.
 func calls() []call {
-	return slices.Concat(dataCalls(), metaCalls(), nodeCalls(), placementCalls(), tableCalls(), splitCalls(), diskCalls(), opsCalls(), dupCalls())
+	return slices.Concat(dataCalls(), metaCalls(), nodeCalls(), placementCalls(), tableCalls(), splitCalls(), diskCalls(), opsCalls(), dupCalls(), backupCalls(), bulkCalls())
 }
