@@ -51,3 +51,14 @@ func (CopyRows) Clone(row wire.KeyValue) wire.KeyValue {
 	row.Key, row.Value = bytes.Clone(row.Key), bytes.Clone(row.Value)
 	return row
 }
+
+// briefValue is how much of a value is shown to people.
+const briefValue = 120
+
+// Brief shortens a long value; three dots stand for the rest.
+func (CopyRows) Brief(row wire.KeyValue) wire.KeyValue {
+	if len(row.Value) > briefValue {
+		row.Value = append(bytes.Clone(row.Value[:briefValue]), "..."...)
+	}
+	return row
+}

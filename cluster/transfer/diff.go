@@ -80,6 +80,11 @@ type Holder[R any] interface {
 	Clone(row R) R
 }
 
+// Briefer is a Rows that shortens rows for people: what is handed over, and kept in the journal.
+type Briefer[R any] interface {
+	Brief(row R) R
+}
+
 // Diff compares two tables, whatever their partitions and the order of their rows, in two steps that read both from
 // end to end. First rows are summed into buckets by the hash of their key, and where all sums are equal so are the
 // tables. Then only the rows of differing buckets count: those of the source are held, as many as fit at a time, and

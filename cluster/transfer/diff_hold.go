@@ -1,8 +1,10 @@
 package transfer
 
 import (
+	"bytes"
 	"context"
 	"math"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -247,6 +249,25 @@ func (x *differ[R]) own(row *R) *R {
 	return &mine
 }
 
+func (x *differ[R]) keyOf(f Found[R]) []byte {
+	switch {
+	case f.Source != nil:
+		return x.rows.Key(*f.Source)
+	case f.Target != nil:
+		return x.rows.Key(*f.Target)
+	}
+	return nil // both are gone
+}
+
+func (x *differ[R]) brief(row *R) *R {
+	b, ok := x.rows.(Briefer[R])
+	if row == nil || !ok {
+		return row
+	}
+	short := b.Brief(*row)
+	return &short
+}
+
 // settle looks again at differences, where both sides can read single rows.
 func (p *diffPass[R]) settle(ctx context.Context) error {
 	source, ok1 := p.x.sides[0].source.(PointReader[R])
@@ -304,11 +325,13 @@ func (p *diffPass[R]) look(ctx context.Context, f *Found[R], source, target Poin
 // close counts and hands over what was found, and saves that.
 func (p *diffPass[R]) close() error {
 	x := p.x
+	slices.SortFunc(p.suspects, func(a, b Found[R]) int { return bytes.Compare(x.keyOf(a), x.keyOf(b)) })
 	for _, f := range p.suspects {
 		p.totals.count(f.Difference)
 		if f.Difference == Same || len(x.state.Found) >= x.options.Limit {
 			continue
 		}
+		f.Source, f.Target = x.brief(f.Source), x.brief(f.Target)
 		x.state.Found = append(x.state.Found, f)
 		if err := x.each(f); err != nil {
 			return err

@@ -7,6 +7,8 @@ import (
 
 	"shardsh/cluster"
 	driver "shardsh/cluster/pegasus"
+	"shardsh/cluster/pegasus/wire"
+	"shardsh/cluster/transfer"
 	"shardsh/commands"
 	"shardsh/commands/spec"
 )
@@ -18,6 +20,7 @@ type client interface {
 	severalRows
 	placer
 	keeper
+	comparer
 }
 
 // admin is the meta server's side, and the servers' remote commands.
@@ -70,6 +73,11 @@ type rows interface {
 	Scan(ctx context.Context, table string, o driver.ScanOptions) iter.Seq2[driver.ScanRow, error]
 	Count(ctx context.Context, table string, o driver.ScanOptions) iter.Seq2[driver.PartitionCount, error]
 	Locate(ctx context.Context, table string, hash, sort []byte) (driver.Location, error)
+}
+
+// comparer reads rows to compare them.
+type comparer interface {
+	DiffSource(table string, o driver.ScanOptions, view driver.DiffView) transfer.Source[wire.KeyValue]
 }
 
 var _ client = (*driver.Driver)(nil)

@@ -11,6 +11,7 @@ import (
 
 	"shardsh/cluster"
 	driver "shardsh/cluster/pegasus"
+	"shardsh/cluster/pegasus/wire"
 	"shardsh/commands"
 	"shardsh/commands/spec"
 	"shardsh/storage"
@@ -36,6 +37,8 @@ type fake struct {
 	disks      fakeDisks
 	dups       fakeDups
 	held       []commands.Held
+	sources    map[string][]wire.KeyValue // by table
+	diffs      []fakeDiff
 
 	opened   int
 	createFn func(driver.NewApp) (int32, error)

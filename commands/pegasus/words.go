@@ -94,6 +94,7 @@ func rowWords(env commands.Env) []spec.Command {
 		Scan(env),
 		FullScan(env),
 		CountData(env),
+		DiffData(env),
 		ClearData(env),
 		Hash(env),
 	}
