@@ -4,9 +4,11 @@ import (
 	"context"
 	"iter"
 	"time"
+
+	"shardsh/cluster/transfer"
 )
 
-// Count counts matching rows by partition. Where the filters allow, servers since 2.5 send numbers only; older ones
+// Count counts matching rows by partition, several at a time; they come in order, what splits leave last. Where the filters allow, servers since 2.5 send numbers only; older ones
 // ignore the request for it and send keys, which are counted.
 func (d *Driver) Count(ctx context.Context, table string, o ScanOptions) iter.Seq2[PartitionCount, error] {
 	return func(yield func(PartitionCount, error) bool) {
@@ -23,28 +25,50 @@ func (d *Driver) Count(ctx context.Context, table string, o ScanOptions) iter.Se
 			yield(PartitionCount{}, err)
 			return
 		}
-		var scanners []*scanner
-		for _, i := range list {
-			scanners = append(scanners, d.newScanner(p, r, i))
+		scanners := make([]*scanner, len(list))
+		for i, index := range list {
+			scanners[i] = d.newScanner(p, r, index)
 		}
-		for left := o.MaxRows; len(scanners) > 0; {
-			s := scanners[0]
-			rows, children, err := d.countWhole(ctx, s, left)
-			if err != nil {
-				yield(PartitionCount{}, err)
-				return
-			}
-			scanners = append(scanners[1:], children...)
-			if !yield(PartitionCount{Partition: s.index, Rows: rows}, nil) {
-				return
-			}
-			if o.MaxRows > 0 {
-				if left -= rows; left <= 0 {
+		atOnce := countsAtOnce
+		if o.MaxRows > 0 {
+			atOnce = 1 // how many are left to count is known only then
+		}
+		left := o.MaxRows
+		for len(scanners) > 0 {
+			var more []*scanner
+			for c, err := range transfer.InOrder(ctx, len(scanners), atOnce, func(ctx context.Context, i int) (counted, error) {
+				return d.countOne(ctx, scanners[i], left)
+			}) {
+				if err != nil {
+					yield(PartitionCount{}, err)
+					return
+				}
+				more = append(more, c.children...)
+				left -= c.Rows
+				if !yield(c.PartitionCount, nil) || o.MaxRows > 0 && left <= 0 {
 					return
 				}
 			}
+			scanners = more
 		}
 	}
+}
+
+// countsAtOnce is how many partitions are counted beside each other: each keeps a thread of a replica server busy.
+const countsAtOnce = 8
+
+// counted is a partition's count, and what a split has left to count.
+type counted struct {
+	PartitionCount
+	children []*scanner
+}
+
+func (d *Driver) countOne(ctx context.Context, s *scanner, left int64) (counted, error) {
+	rows, children, err := d.countWhole(ctx, s, left)
+	if err != nil {
+		s.clear()
+	}
+	return counted{PartitionCount{Partition: s.index, Rows: rows}, children}, err
 }
 
 // countPartition counts up to most rows, or all for 0.

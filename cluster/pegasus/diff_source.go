@@ -47,7 +47,9 @@ type diffSource struct {
 
 var _ transfer.PointReader[wire.KeyValue] = (*diffSource)(nil)
 
-func (s *diffSource) plan() (*scanPlan, error) { return newScanPlan("compare "+s.table, s.table, s.options) }
+func (s *diffSource) plan() (*scanPlan, error) {
+	return newScanPlan("compare "+s.table, s.table, s.options)
+}
 
 // Parts are the partitions that may hold rows that count. Nobody knows how many rows they have.
 func (s *diffSource) Parts(ctx context.Context) ([]transfer.Part, error) {

@@ -7,7 +7,6 @@ import (
 
 	"shardsh/cluster"
 	driver "shardsh/cluster/pegasus"
-	"shardsh/cluster/pegasus/wire"
 	"shardsh/cluster/transfer"
 	"shardsh/commands"
 	"shardsh/commands/spec"
@@ -77,7 +76,7 @@ type rows interface {
 
 // comparer reads rows to compare them.
 type comparer interface {
-	DiffSource(table string, o driver.ScanOptions, view driver.DiffView) transfer.Source[wire.KeyValue]
+	DiffSource(table string, o driver.ScanOptions, view driver.DiffView) transfer.Source[driver.CopyRow]
 }
 
 var _ client = (*driver.Driver)(nil)

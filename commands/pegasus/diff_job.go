@@ -7,7 +7,6 @@ import (
 	"time"
 
 	driver "shardsh/cluster/pegasus"
-	"shardsh/cluster/pegasus/wire"
 	"shardsh/cluster/transfer"
 	"shardsh/commands/spec"
 )
@@ -28,7 +27,7 @@ type comparison struct {
 	rate                   spec.Rate     // unless the job is told another
 
 	totals transfer.DiffTotals
-	found  []transfer.Found[wire.KeyValue]
+	found  []transfer.Found[driver.CopyRow]
 }
 
 // verifyStep compares the rows that a copy has read, by its filters, with the target's: all that were copied must be
@@ -102,7 +101,7 @@ func (c *comparison) run(ctx context.Context, w spec.Work) error {
 	target := c.target.c.DiffSource(c.target.app.Name, c.options, c.targetView)
 	var err error
 	c.totals, err = transfer.Diff(ctx, source, target, driver.CopyRows{Drift: c.drift}, o, paced{w, c.rate},
-		func(f transfer.Found[wire.KeyValue]) error {
+		func(f transfer.Found[driver.CopyRow]) error {
 			c.found = append(c.found, f)
 			return nil
 		})
@@ -170,7 +169,7 @@ func (c *comparison) answers() *spec.Table {
 }
 
 // differenceRow is a line of the list, nil for what no comparison would have found (a journal is a file).
-func (c *comparison) differenceRow(f transfer.Found[wire.KeyValue], now time.Time) spec.Row {
+func (c *comparison) differenceRow(f transfer.Found[driver.CopyRow], now time.Time) spec.Row {
 	row := f.Source
 	if row == nil {
 		row = f.Target
@@ -178,7 +177,7 @@ func (c *comparison) differenceRow(f transfer.Found[wire.KeyValue], now time.Tim
 	if row == nil {
 		return nil
 	}
-	hash, sort, err := wire.DecodeKey(row.Key)
+	hash, sort, err := driver.CopyKey(*row)
 	if err != nil || f.Difference < transfer.Same || f.Difference > transfer.Drift {
 		return nil
 	}
@@ -189,7 +188,7 @@ func (c *comparison) differenceRow(f transfer.Found[wire.KeyValue], now time.Tim
 	return append(cells, ttlCell(f.Source, now), ttlCell(f.Target, now))
 }
 
-func valueCell(row *wire.KeyValue) any {
+func valueCell(row *driver.CopyRow) any {
 	if row == nil {
 		return nil
 	}
@@ -200,9 +199,9 @@ func valueCell(row *wire.KeyValue) any {
 }
 
 // ttlCell is what a row has left, in whole seconds.
-func ttlCell(row *wire.KeyValue, now time.Time) any {
+func ttlCell(row *driver.CopyRow, now time.Time) any {
 	if row == nil || row.ExpireTS == 0 {
 		return nil
 	}
-	return max(wire.ExpireTime(row.ExpireTS).Sub(now).Truncate(time.Second), 0)
+	return max(driver.CopyExpires(*row).Sub(now).Truncate(time.Second), 0)
 }
