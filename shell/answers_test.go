@@ -27,3 +27,16 @@ func TestAnswersOfAPlan(t *testing.T) {
 		b.wantText(c.text)
 	}
 }
+
+// A last step that looks at what the others did and says no leaves the code of a check, and the answer.
+func TestAnswersOfAPlanThatVerifies(t *testing.T) {
+	d := newDeed(spec.Alter)
+	d.plan.Steps[0].Apply = func(context.Context, spec.Report) error { return nil }
+	d.plan.Steps = append(d.plan.Steps, spec.Step{
+		Text: "verify", Apply: func(context.Context, spec.Report) error { return spec.Errorf(spec.AnsweredNo, "it differs") },
+	})
+	d.plan.Answers = func() *spec.Table { return spec.Record(spec.Columns("answer"), "forty-two") }
+	b := newBench(t, d.word())
+	b.want("do\n", ExitNo)
+	b.wantText("forty-two")
+}

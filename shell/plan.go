@@ -208,12 +208,13 @@ func (r *planRun) steps(ctx context.Context, steps []spec.Step) error {
 	return nil
 }
 
-// verdict makes a failure after some success a partial one, and says how to go on and how to go back.
+// verdict makes a failure after some success a partial one, and says how to go on and how to go back. A check that says
+// no is none: what it looked at has been done.
 func (r *planRun) verdict(err error) error {
 	kind := spec.KindOf(err)
 	var e *spec.Error
 	switch {
-	case err == nil || kind == spec.PartlyDone || kind != spec.Interrupted && r.changed == 0:
+	case err == nil || kind == spec.PartlyDone || kind == spec.AnsweredNo || kind != spec.Interrupted && r.changed == 0:
 		return err
 	case kind == spec.UnknownOutcome && errors.As(err, &e):
 		e.Hint = strings.TrimPrefix(e.Hint+"; to go on: "+r.call.Line+r.back(), "; ")
