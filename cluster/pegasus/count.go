@@ -44,9 +44,13 @@ func (d *Driver) Count(ctx context.Context, table string, o ScanOptions) iter.Se
 					return
 				}
 				more = append(more, c.children...)
-				left -= c.Rows
-				if !yield(c.PartitionCount, nil) || o.MaxRows > 0 && left <= 0 {
+				if !yield(c.PartitionCount, nil) {
 					return
+				}
+				if o.MaxRows > 0 {
+					if left -= c.Rows; left <= 0 {
+						return
+					}
 				}
 			}
 			scanners = more
