@@ -43,7 +43,7 @@ func DiffData(env commands.Env) spec.Command {
 			spec.Flag{Name: "partitions", Kind: spec.ArgText, Help: "only rows of these partitions of the table in use: 0-15,20"},
 			spec.Flag{Name: "limit", Kind: spec.ArgInt, Default: "100", Help: "how many differences to list, 0 to 10000"},
 			spec.Flag{Name: "ttl-drift", Kind: spec.ArgDuration, Default: "2s", Help: "times of expiry that differ by no more count as equal"},
-			spec.Flag{Name: "max-rate", Kind: spec.ArgText, Help: "rows a second, or bytes with a unit (20MB), of both tables together"},
+			spec.Flag{Name: "max-rate", Kind: spec.ArgText, Help: "how much of both tables together: 50000rows/s, 20MB/s"},
 			spec.Flag{Name: "no-values", Kind: spec.ArgBool, Help: "list differences without the values"}),
 		Examples: []spec.Example{
 			{
@@ -177,10 +177,10 @@ var rateUnits = []struct {
 
 // diffRate reads a number of rows, or of bytes with their unit, a second.
 func diffRate(text string) (rate spec.Rate, err error) {
-	if text == "" {
+	if text == "" || text == "none" {
 		return rate, nil
 	}
-	number := strings.TrimSuffix(text, "/s")
+	number := strings.TrimSuffix(strings.TrimSuffix(text, "/s"), "rows")
 	into, times := &rate.Rows, 1.0
 	for _, u := range rateUnits {
 		if rest, ok := strings.CutSuffix(number, u.name); ok {
@@ -189,7 +189,7 @@ func diffRate(text string) (rate spec.Rate, err error) {
 	}
 	n, err := strconv.ParseFloat(number, 64)
 	if err != nil || !(n > 0) || n > 1e15 {
-		return rate, spec.Errorf(spec.Usage, "%q is no rate", text).WithHint("write 20000 for rows a second, or 20MB")
+		return rate, spec.Errorf(spec.Usage, "%q is no rate", text).WithHint("write 50000rows/s or 20MB/s")
 	}
 	*into = n * times
 	return rate, nil

@@ -217,7 +217,7 @@ func TestDiffDataRefuses(t *testing.T) {
 
 func TestDiffRates(t *testing.T) {
 	for text, want := range map[string]spec.Rate{
-		"": {}, "20000": {Rows: 20000}, "500/s": {Rows: 500}, "20MB": {Bytes: 20e6}, "1.5MiB/s": {Bytes: 1.5 * (1 << 20)},
+		"": {}, "20000": {Rows: 20000}, "none": {}, "500rows/s": {Rows: 500}, "20MB": {Bytes: 20e6}, "1.5MiB/s": {Bytes: 1.5 * (1 << 20)},
 	} {
 		if got, err := diffRate(text); err != nil || got != want {
 			t.Errorf("%q: %+v, %v", text, got, err)
