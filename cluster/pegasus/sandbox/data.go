@@ -236,6 +236,9 @@ func (s *replicaServer) writable(pid wire.GPID, hash uint64) (r *replica, a *app
 	if r.status != wire.ReplicaPrimary || r.loop == nil || s.alone() {
 		return nil, nil, nil, wire.CodeInvalidState
 	}
+	if r.ingesting {
+		return nil, nil, nil, wire.CodeOperationDisabled
+	}
 	return r, r.app, r.loop, r.misplaced(hash)
 }
 

@@ -88,6 +88,7 @@ var (
 	callDuplicate = link.New("duplicate", func(n nodeLink, q dupOrder) (dupReport, error) { return n.duplicate(q) })
 	callBackup    = link.New("backup", func(n nodeLink, q backupOrder) (backupReport, error) { return n.backup(q) })
 	callRestore   = link.New("restore", func(n nodeLink, q restoreOrder) (restoreReport, error) { return n.restore(q) })
+	callBulk      = link.New("bulk", func(n nodeLink, q bulkOrder) (bulkReport, error) { return n.bulk(q) })
 	callPrepare   = link.New("prepare", func(n nodeLink, q mutation) (link.None, error) {
 		w, err := n.prepare(q)
 		if err == nil {
@@ -111,7 +112,7 @@ var (
 		return done(n.discard(q.Child, q.Ballot))
 	})
 	nodeCalls = []link.Answerable[nodeLink]{
-		callAssign, callUpdateApp, callForget, callReport, callInventory, callAddLearner, callSplit, callDuplicate, callBackup, callRestore, callPrepare, callLearn,
+		callAssign, callUpdateApp, callForget, callReport, callInventory, callAddLearner, callSplit, callDuplicate, callBackup, callRestore, callBulk, callPrepare, callLearn,
 		callLearnRows, callLearnEnd, callSpawn, callDiscard,
 	}
 )
@@ -205,6 +206,8 @@ func (f farNodeLink) backup(o backupOrder) (backupReport, error) { return over(f
 func (f farNodeLink) restore(o restoreOrder) (restoreReport, error) {
 	return over(f.way, callRestore, o)
 }
+
+func (f farNodeLink) bulk(o bulkOrder) (bulkReport, error) { return over(f.way, callBulk, o) }
 
 // prepare sends the mutation and does not wait: what the server refuses comes out of the waiter, too.
 func (f farNodeLink) prepare(m mutation) (waiter, error) {

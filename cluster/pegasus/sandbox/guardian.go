@@ -39,6 +39,7 @@ func (m *metaServer) guard() {
 			m.tendSplits()
 			m.tendDups()
 			m.tendRestores()
+			m.tendBulkLoads()
 		}
 		m.rounds.Unlock()
 	}

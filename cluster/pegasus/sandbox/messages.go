@@ -209,6 +209,8 @@ type nodeLink interface {
 	backup(backupOrder) (backupReport, error)
 	// restore begins to fetch a partition of a backup, or answers how far it is; see restore.go.
 	restore(restoreOrder) (restoreReport, error)
+	// bulk takes a step of a bulk load of a partition, or answers how far it is; see bulk.go.
+	bulk(bulkOrder) (bulkReport, error)
 
 	// prepare applies a mutation of a primary.
 	prepare(mutation) (waiter, error)

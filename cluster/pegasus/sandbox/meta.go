@@ -41,6 +41,7 @@ type metaServer struct {
 	splits  map[int32]*splitState   // of tables that are being split, see meta_split.go
 	dups    map[wire.GPID]*dupState // of partitions of tables that are duplicated, see meta_dup.go
 	backups map[int32][]*backup     // of tables, see meta_backup.go
+	bulks   map[int32]*bulkLoad     // by table, see meta_bulk.go
 	// restores are how partitions are that come from a backup, see meta_restore.go.
 	restores map[wire.GPID]restorePart
 	abroad   map[int32]bool // duplications for which a follower is being asked
@@ -73,7 +74,7 @@ func startMetaServer(name, address string, store zookeeper, net network, running
 		name: name, address: address, net: net, log: log, started: time.Now(), stop: make(chan struct{}),
 		kicked: make(chan struct{}, 1), level: wire.LevelSteady, apps: map[int32]*app{}, groups: map[wire.GPID]group{},
 		alive: map[nodeID]bool{}, gone: map[nodeID]time.Time{}, died: map[nodeID]time.Time{},
-		proposals: map[wire.GPID][]proposal{}, splits: map[int32]*splitState{}, dups: map[wire.GPID]*dupState{}, backups: map[int32][]*backup{}, restores: map[wire.GPID]restorePart{}, abroad: map[int32]bool{}, founded: map[int32]bool{}, returned: map[nodeID]bool{},
+		proposals: map[wire.GPID][]proposal{}, splits: map[int32]*splitState{}, dups: map[wire.GPID]*dupState{}, backups: map[int32][]*backup{}, restores: map[wire.GPID]restorePart{}, bulks: map[int32]*bulkLoad{}, abroad: map[int32]bool{}, founded: map[int32]bool{}, returned: map[nodeID]bool{},
 	}
 	for id, runs := range running {
 		m.nodes = append(m.nodes, id)
@@ -109,6 +110,10 @@ func (m *metaServer) load() error {
 			var g group
 			err = json.Unmarshal(value, &g)
 			m.groups[g.PID] = g
+		case 'b':
+			b := &bulkLoad{}
+			err = json.Unmarshal(value, b)
+			m.bulks[b.AppID] = b
 		case 'u':
 			s := newDupState()
 			err = json.Unmarshal(value, s)

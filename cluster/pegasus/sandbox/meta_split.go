@@ -71,6 +71,8 @@ func (m *metaServer) startSplit(_ *inbound, q *wire.StartSplitRequest, out *wire
 		out.Err, out.Hint = wire.CodeInvalidParameters, fmt.Sprintf("the new number of partitions must be %d", 2*old.Partitions)
 	case len(old.Dups) > 0:
 		out.Err, out.Hint = wire.CodeInvalidState, q.AppName+" is being duplicated"
+	case m.loading(old.ID) != nil:
+		out.Err, out.Hint = wire.CodeInvalidState, q.AppName+" is being bulk loaded"
 	case m.splits[old.ID] != nil:
 		out.Err, out.Hint = wire.CodeBusy, fmt.Sprintf("%s is being split already", q.AppName)
 	}

@@ -37,6 +37,7 @@ type replicaServer struct {
 	stats     nodeStats
 	uploads   uploads      // backups of its replicas
 	downloads downloads    // restores of partitions
+	bulks     bulks        // bulk loads of its replicas
 	silent    atomic.Int64 // since when no meta server hears it, after started; 0 while one does, see view.go
 
 	mu       sync.Mutex
@@ -55,7 +56,7 @@ func startReplicaServer(id nodeID, address, dir string, net network, log func(st
 		id: id, address: address, net: net, log: log, started: time.Now(), stop: make(chan struct{}),
 		replicas: map[wire.GPID]*replica{}, apps: map[int32]*app{}, latencies: newLatencies(),
 		compacts: make(chan struct{}, 1), uploads: uploads{all: map[uploadKey]*upload{}},
-		downloads: downloads{all: map[wire.GPID]*download{}},
+		downloads: downloads{all: map[wire.GPID]*download{}}, bulks: bulks{all: map[wire.GPID]*bulk{}},
 	}
 	s.idle = sync.NewCond(&s.mu)
 	s.settings.init()

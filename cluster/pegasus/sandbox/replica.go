@@ -35,6 +35,7 @@ type replica struct {
 	loop   *primary // while PRIMARY
 	// splitting: the loop is making a child, or about to. sealed: it is registering it, and clients have to wait.
 	splitting, sealed bool
+	ingesting         bool // files are being ingested: clients may not write
 	limits            limits
 	stats             stats
 	hot               [2]hotkeys // by wire.HotkeyType
