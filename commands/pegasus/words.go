@@ -105,5 +105,8 @@ func backupWords(env commands.Env) []spec.Command {
 		GetBackup(env),
 		VerifyBackup(env),
 		RmBackup(env),
+		BackupGet(env),
+		BackupScan(env),
+		BackupCount(env),
 	}
 }
