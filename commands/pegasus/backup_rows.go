@@ -313,6 +313,8 @@ func backupCount(ctx context.Context, env commands.Env, call *spec.Call) (*spec.
 				}
 			}
 		},
-		Notes: func() []string { return []string{countNote(rows, driver.Ack{}) + leftOut(coldbackup.ScanCounts{Expired: expired, Strays: strays})} },
+		Notes: func() []string {
+			return []string{countNote(rows, driver.Ack{}) + leftOut(coldbackup.ScanCounts{Expired: expired, Strays: strays})}
+		},
 	}, nil
 }
