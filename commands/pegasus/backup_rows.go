@@ -3,6 +3,7 @@ package pegasus
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -93,23 +94,18 @@ type backupReader struct {
 	options    coldbackup.ScanOptions
 }
 
-// openReader chooses table, partitions and rows by the flags of a call, which are scanFlags; filtered is false for words
-// without them.
-func openReader(ctx context.Context, env commands.Env, call *spec.Call, filtered bool) (*backupReader, error) {
-	var o driver.ScanOptions
-	partition := int64(-1)
-	if filtered {
-		var err error
-		if o, err = backupFilters(call); err != nil {
-			return nil, err
-		}
-		partition = call.Int("partition")
+// openReader chooses table, partitions and rows by the flags of a call: those of scanFlags that its command declares, and
+// the one that names the table.
+func openReader(ctx context.Context, env commands.Env, call *spec.Call, table string) (*backupReader, error) {
+	o, err := backupFilters(call)
+	if err != nil {
+		return nil, err
 	}
 	s, _, b, err := openBackup(ctx, env, call)
 	if err != nil {
 		return nil, err
 	}
-	t, err := pickTable(call, b)
+	t, err := pickTable(call, table, b)
 	if err != nil {
 		return nil, err
 	}
@@ -128,14 +124,21 @@ func openReader(ctx context.Context, env commands.Env, call *spec.Call, filtered
 			return nil, err
 		}
 	}
-	return r, r.choose(int(partition), o.HashKey)
+	return r, r.choose(o.Partition, o.HashKey)
 }
 
 func backupFilters(call *spec.Call) (driver.ScanOptions, error) {
-	var o driver.ScanOptions
+	o := driver.ScanOptions{Partition: -1}
 	var err error
-	if call.Int("partition") < -1 {
-		return o, spec.Errorf(spec.Usage, "%d is no partition", call.Int("partition")).WithHint("they count from 0; -1 is all")
+	if declares(call, "partition") {
+		n := call.Int("partition")
+		if n < -1 {
+			return o, spec.Errorf(spec.Usage, "%d is no partition", n).WithHint("they count from 0; -1 is all")
+		}
+		o.Partition = int(min(n, math.MaxInt32))
+	}
+	if !declares(call, scanFlags[1].Name) {
+		return o, nil
 	}
 	for _, f := range []struct {
 		name string
@@ -146,6 +149,10 @@ func backupFilters(call *spec.Call) (driver.ScanOptions, error) {
 		}
 	}
 	return o, nil
+}
+
+func declares(call *spec.Call, flag string) bool {
+	return slices.ContainsFunc(call.Command.Flags, func(f spec.Flag) bool { return f.Name == flag })
 }
 
 // within bounds the keys to those of one hash key that begin with sort.
@@ -190,7 +197,7 @@ func backupGet(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Ta
 	if err := checkHashKey(k.hash); err != nil {
 		return nil, err
 	}
-	r, err := openReader(ctx, env, call, false)
+	r, err := openReader(ctx, env, call, ofTable.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -242,7 +249,7 @@ func backupScan(ctx context.Context, env commands.Env, call *spec.Call) (*spec.T
 	if most < 0 {
 		return nil, spec.Errorf(spec.Usage, "%d is no number of rows", most)
 	}
-	r, err := openReader(ctx, env, call, true)
+	r, err := openReader(ctx, env, call, ofTable.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -287,7 +294,7 @@ func leftOut(c coldbackup.ScanCounts) string {
 }
 
 func backupCount(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Table, error) {
-	r, err := openReader(ctx, env, call, true)
+	r, err := openReader(ctx, env, call, ofTable.Name)
 	if err != nil {
 		return nil, err
 	}

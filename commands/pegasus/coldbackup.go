@@ -100,7 +100,10 @@ func openBackup(ctx context.Context, env commands.Env, call *spec.Call) (blockSt
 
 // pickTables are those that --table names, all when it is not given.
 func pickTables(call *spec.Call, b *coldbackup.Backup) ([]*coldbackup.Table, error) {
-	named := call.String("table")
+	return tablesNamed(call.String(ofTable.Name), b)
+}
+
+func tablesNamed(named string, b *coldbackup.Backup) ([]*coldbackup.Table, error) {
 	if named == "" {
 		return b.Tables, nil
 	}
@@ -116,16 +119,16 @@ func pickTables(call *spec.Call, b *coldbackup.Backup) ([]*coldbackup.Table, err
 	return found, nil
 }
 
-// pickTable is the one table that is meant.
-func pickTable(call *spec.Call, b *coldbackup.Backup) (*coldbackup.Table, error) {
-	tables, err := pickTables(call, b)
+// pickTable is the one table that a flag names.
+func pickTable(call *spec.Call, flag string, b *coldbackup.Backup) (*coldbackup.Table, error) {
+	tables, err := tablesNamed(call.String(flag), b)
 	switch {
 	case err != nil:
 		return nil, err
 	case len(tables) == 0:
 		return nil, spec.Errorf(spec.Failed, "backup %d has no table", b.ID)
 	case len(tables) > 1:
-		return nil, spec.Errorf(spec.Usage, "backup %d has several tables", b.ID).WithHint("choose one with --table: %s", tableNames(b))
+		return nil, spec.Errorf(spec.Usage, "backup %d has several tables", b.ID).WithHint("choose one with --%s: %s", flag, tableNames(b))
 	}
 	return tables[0], nil
 }

@@ -108,5 +108,6 @@ func backupWords(env commands.Env) []spec.Command {
 		BackupGet(env),
 		BackupScan(env),
 		BackupCount(env),
+		SplitBackup(env),
 	}
 }

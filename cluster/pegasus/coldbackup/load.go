@@ -60,6 +60,9 @@ type Partition struct {
 // Complete reports whether the backup ran to its end: the file that is written last is there.
 func (b *Backup) Complete() bool { return b.Info != nil }
 
+// InfoPath is where backup_info of a backup is, or should be.
+func InfoPath(b *Backup) string { return path.Join(b.Dir, infoFile) }
+
 // AllProblems are those of the backup and of a table of it; of all tables when it is nil.
 func (b *Backup) AllProblems(t *Table) []Problem {
 	all := slices.Clone(b.Problems)
