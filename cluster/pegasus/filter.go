@@ -201,3 +201,6 @@ func (p *scanPlan) partitions(r *route) ([]int, error) {
 	}
 	return list, nil
 }
+
+// Match reports whether bytes are what the filter looks for. A filter of no type matches everything.
+func (f Filter) Match(b []byte) bool { return f.match(b) }

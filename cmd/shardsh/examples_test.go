@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"shardsh/cluster/pegasus/backuptest"
 	"shardsh/shell"
 )
 
@@ -27,7 +29,10 @@ func TestExamples(t *testing.T) {
 				args = append(args, "--cluster", cluster)
 			}
 			cmd := exec.Command(program, args...)
-			cmd.Dir = t.TempDir() // an example may write a file
+			cmd.Dir = t.TempDir() // an example may write a file, and find a backup
+			if err := backuptest.Write(filepath.Join(cmd.Dir, "backup"), backuptest.Single()); err != nil {
+				t.Fatal(err)
+			}
 			cmd.Env = append(os.Environ(), isolated(cmd.Dir)...)
 			cmd.Stdin = strings.NewReader(strings.Join(append(e.Setup, e.Line), "\n") + "\n")
 			var out, errs bytes.Buffer

@@ -27,6 +27,8 @@ var layers = []struct {
 	{"commands", []string{"commands/spec", "cluster", "cluster/transfer", "storage", "storage/*"}},
 	{"commands/SYSTEM", []string{
 		"commands/spec", "commands", "cluster", "cluster/transfer", "cluster/SYSTEM", "storage", "storage/*",
+		// What lies on a block service is read without a driver.
+		"cluster/SYSTEM/coldbackup", "cluster/SYSTEM/rocksdb", "cluster/SYSTEM/wire",
 	}},
 
 	{"cluster", []string{"commands/spec"}},
@@ -165,6 +167,9 @@ func TestForbidden(t *testing.T) {
 		{"commands/pegasus/ls.go", "cluster/pegasus", true},
 		{"commands/pegasus/ls.go", "cluster/zankv", false},
 		{"commands/pegasus/ls.go", "commands", true},
+		{"commands/pegasus/ls_backup.go", "cluster/pegasus/coldbackup", true},
+		{"commands/openmldb/ls.go", "cluster/pegasus/coldbackup", false},
+		{"cluster/pegasus/coldbackup/load.go", "storage", false},
 		{"shell/shell.go", "cluster/pegasus", false},
 		{"shell/shell.go", "cluster/sandbox", true},
 		{"shell/shell.go", "cluster/sandbox/engine", false},

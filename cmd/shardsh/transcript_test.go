@@ -13,6 +13,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"shardsh/cluster/pegasus/backuptest"
 )
 
 // program is the binary under test: the real one, built once, because the sandbox is a process of its own.
@@ -64,7 +66,7 @@ func TestTranscripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setupTranscript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": cmdExits, "cmpmasked": cmdMasked,
+			"exits": cmdExits, "cmpmasked": cmdMasked, "coldbackup": cmdColdBackup,
 		},
 	})
 }
@@ -126,6 +128,18 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	if got := fmt.Sprint(cmd.ProcessState.ExitCode()); got != want {
 		ts.Fatalf("exit %s, want %s\nstdout:\n%s\nstderr:\n%s", got, want, out.String(), errs.String())
 	}
+}
+
+// cmdColdBackup writes a backup below a directory: `coldbackup DIR`, of two tables with `coldbackup DIR NAME`.
+func cmdColdBackup(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: coldbackup DIR [NAME]")
+	}
+	tables := []backuptest.Table{backuptest.Single()}
+	if len(args) == 2 {
+		tables = append(tables, backuptest.Table{Name: args[1], ID: 9, Partitions: 2, Rows: 20})
+	}
+	ts.Check(backuptest.Write(ts.MkAbs(args[0]), tables...))
 }
 
 // masks are the only things a transcript may hide: which loopback network was free, moments, process ids, durations

@@ -13,7 +13,7 @@ var systems = []string{"pegasus"}
 
 // Words lists the words of Pegasus.
 func Words(env commands.Env) []spec.Command {
-	return slices.Concat(adminWords(env), rowWords(env))
+	return slices.Concat(adminWords(env), rowWords(env), backupWords(env))
 }
 
 func adminWords(env commands.Env) []spec.Command {
@@ -97,5 +97,18 @@ func rowWords(env commands.Env) []spec.Command {
 		DiffData(env),
 		ClearData(env),
 		Hash(env),
+	}
+}
+
+func backupWords(env commands.Env) []spec.Command {
+	return []spec.Command{
+		LsBackup(env),
+		GetBackup(env),
+		VerifyBackup(env),
+		RmBackup(env),
+		BackupGet(env),
+		BackupScan(env),
+		BackupCount(env),
+		SplitBackup(env),
 	}
 }
