@@ -136,11 +136,24 @@ func (b *coldbox) expect(what string, got, want map[string]string) {
 	if len(got) != len(want) {
 		b.t.Errorf("%s: %d rows, want %d", what, len(got), len(want))
 	}
+	wrong := map[string]string{}
 	for k, v := range want {
 		if got[k] != v {
-			b.t.Fatalf("%s: %s is %q, want %q", what, k, got[k], v)
+			wrong[k] = got[k]
 		}
 	}
+	if len(wrong) > 0 {
+		b.t.Fatalf("%s: %d rows are wrong: %v", what, len(wrong), wrong)
+	}
+}
+
+// founded waits until every partition of a new table has its place.
+func (b *coldbox) founded(table string) {
+	b.t.Helper()
+	b.eventually(table+" has primaries", func() bool {
+		a, err := b.Partitions(b.t.Context(), table)
+		return err == nil && !slices.ContainsFunc(a.Partitions, func(p Partition) bool { return p.Primary == "" })
+	})
 }
 
 // Loaded rows win over those that there are, or with ingest_behind the other way round; rows that are only in one of the
@@ -149,10 +162,7 @@ func TestBulkLoad(t *testing.T) {
 	b := newColdbox(t, nil)
 	_, err := b.CreateApp(t.Context(), NewApp{Name: "behind", Partitions: 4, Replicas: 3, Envs: map[string]string{"rocksdb.allow_ingest_behind": "true"}})
 	b.do(err)
-	b.eventually("the table can be written", func() bool {
-		_, err := b.Set(t.Context(), "behind", []byte("h"), []byte("s"), []byte("v"), 0)
-		return err == nil
-	})
+	b.founded("behind")
 	_, err = controlMeta.ok(t.Context(), b.Driver, "balance", &wire.ControlMetaRequest{Level: wire.LevelLively})
 	b.do(err)
 	for _, table := range []string{"demo", "behind"} {
