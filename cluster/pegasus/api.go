@@ -20,7 +20,7 @@ type App struct {
 // Partition is one partition's place in the cluster. Endpoints are host:port.
 type Partition struct {
 	Index       int
-	Ballot      int64 // the configuration's version; <= 0: not usable yet (the child of a split)
+	Ballot      int64 // the configuration's version; 0: no server serves it yet; negative: the child of a split that is not ready
 	MaxReplicas int
 	Primary     string // "" for none
 	Secondaries []string

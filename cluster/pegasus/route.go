@@ -16,11 +16,12 @@ type route struct {
 	AppPartitions
 }
 
-// unready reports whether partition i is the child of a split that is not ready: its ballot is not positive, its rows
-// are still with its parent.
+// unready reports whether partition i is the child of a split that is not ready: its ballot is negative, its rows are
+// still with its parent. A ballot of 0 is that of a partition of a new table which no server serves yet: a row of it
+// waits, as its parent would take it and nobody would find it there.
 func (r *route) unready(i int) bool {
 	half := len(r.Partitions) / 2
-	return half > 0 && i >= half && r.Partitions[i].Ballot <= 0 && r.Partitions[i-half].Ballot > 0
+	return half > 0 && i >= half && r.Partitions[i].Ballot < 0 && r.Partitions[i-half].Ballot > 0
 }
 
 // index is the partition that a hash goes to.

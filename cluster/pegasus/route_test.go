@@ -78,7 +78,7 @@ func TestRefusalsThatStay(t *testing.T) {
 // While a table is split, rows of children that are not ready are with their parents.
 func TestSplitChildren(t *testing.T) {
 	b := newBox(t, 4)
-	b.configure(func(a *wire.QueryConfigResponse) { a.Configs[2].Ballot, a.Configs[3].Ballot = 0, -1 })
+	b.configure(func(a *wire.QueryConfigResponse) { a.Configs[2].Ballot, a.Configs[3].Ballot = -1, -1 })
 	d := open(t, 5*time.Second, b.meta.endpoint)
 	for _, key := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
 		at, err := d.Locate(t.Context(), boxTable, []byte(key), nil)
@@ -89,5 +89,31 @@ func TestSplitChildren(t *testing.T) {
 		if err != nil || ack.Partition != at.Partition {
 			t.Errorf("%s was written to %+v, %v", key, ack, err)
 		}
+	}
+}
+
+// A partition of a new table that no server serves yet is no child of a split: its rows go nowhere else.
+func TestPartitionsToBeFounded(t *testing.T) {
+	b := newBox(t, 4)
+	b.configure(func(a *wire.QueryConfigResponse) {
+		for i := 2; i < 4; i++ {
+			a.Configs[i].Ballot, a.Configs[i].Primary, a.Configs[i].HPPrimary = 0, 0, nil
+		}
+	})
+	d := open(t, 300*time.Millisecond, b.meta.endpoint)
+	waiting := 0
+	for _, key := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+		want := wire.PartitionOf(wire.Hash([]byte(key), nil), 4)
+		ack, err := d.Set(t.Context(), boxTable, []byte(key), nil, nil, 0)
+		switch {
+		case want >= 2:
+			waiting++
+			wantError(t, err, spec.Unavailable, "")
+		case err != nil || ack.Partition != want:
+			t.Errorf("%s was written to %+v, %v", key, ack, err)
+		}
+	}
+	if waiting == 0 {
+		t.Error("no key is of a partition that waits")
 	}
 }

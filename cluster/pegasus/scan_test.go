@@ -421,7 +421,7 @@ func TestScanOfChangedTable(t *testing.T) {
 
 func TestScanOfSplitTable(t *testing.T) {
 	b, _, d := filled(t, 4)
-	b.configure(func(a *wire.QueryConfigResponse) { a.Configs[2].Ballot, a.Configs[3].Ballot = 0, 0 })
+	b.configure(func(a *wire.QueryConfigResponse) { a.Configs[2].Ballot, a.Configs[3].Ballot = -1, -1 })
 	var parts []int
 	for count, err := range d.Count(t.Context(), boxTable, ScanOptions{Partition: -1}) {
 		if err != nil {

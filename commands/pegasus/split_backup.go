@@ -41,7 +41,7 @@ func SplitBackup(env commands.Env) spec.Command {
 		Examples: []spec.Example{
 			{Line: "split_backup disk:/backup disk:/split --table TableB --partitions 8 --app-id 7", Says: "from 4 partitions to 8", Setup: backupHere},
 		},
-		SeeAlso: []string{"ls_backup", "verify_backup", "backup_scan", "partition_split"},
+		SeeAlso: []string{"ls_backup", "verify_backup", "backup_scan", "partition_split start"},
 		Change: func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
 			return planSplit(ctx, env, call)
 		},
