@@ -232,13 +232,15 @@ func (x *differ[R]) partsOf(ctx context.Context, s *diffSide[R]) (parts []Part, 
 
 // sumUp is the first step.
 func (x *differ[R]) sumUp(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
 	for i := range x.sides {
 		for _, n := range x.state.Done[i] {
 			if slices.Contains(x.state.Parts[i], n) {
 				x.seen.PartsDone++
 			}
 		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range x.sides {
 		done := slices.Clone(x.state.Done[i])
 		g.Go(func() error {
 			return x.scan(ctx, x.sides[i], done, func(int) partReader[R] { return x.summing(i) })
