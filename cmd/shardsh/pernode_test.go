@@ -386,8 +386,6 @@ func TestTranscriptsPerNode(t *testing.T) {
 			env.Setenv(perNodeSetting, "true")
 			return setupTranscript(env)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": cmdExits, "cmpmasked": cmdMasked,
-		},
+		Cmds: transcriptCmds(),
 	})
 }

@@ -65,10 +65,15 @@ func TestTranscripts(t *testing.T) {
 		Dir:                 "testdata/transcripts",
 		RequireExplicitExec: true,
 		Setup:               setupTranscript,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": cmdExits, "cmpmasked": cmdMasked, "coldbackup": cmdColdBackup,
-		},
+		Cmds:                transcriptCmds(),
 	})
+}
+
+// transcriptCmds are the commands of transcripts beyond testscript's own.
+func transcriptCmds() map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"exits": cmdExits, "cmpmasked": cmdMasked, "coldbackup": cmdColdBackup,
+	}
 }
 
 func setupTranscript(env *testscript.Env) error {
