@@ -151,8 +151,9 @@ func (p *diffPass[R]) needs() (source, target bool) {
 // hold takes a batch of the source.
 func (p *diffPass[R]) hold(b Batch[R]) error {
 	x := p.x
-	for _, row := range b.Rows {
-		key := x.rows.Key(row)
+	for n := range b.Rows {
+		row := &b.Rows[n] // a copy whose address is taken would be made of every row
+		key := x.rows.Key(*row)
 		hash := hashOf(key)
 		i := bucketOf(hash)
 		mine, theirs := x.sums[0][i], x.sums[1][i]
@@ -161,11 +162,11 @@ func (p *diffPass[R]) hold(b Batch[R]) error {
 		case theirs.count == 0:
 			if p.first {
 				p.mu.Lock()
-				p.suspect(Found[R]{Difference: Missing, Source: &row}, x.size(row, &b))
+				p.suspect(Found[R]{Difference: Missing, Source: row}, x.size(*row, &b))
 				p.mu.Unlock()
 			}
 		default:
-			p.keep(row, key, hash, x.size(row, &b))
+			p.keep(*row, key, hash, x.size(*row, &b))
 		}
 	}
 	return nil
@@ -201,8 +202,9 @@ func (p *diffPass[R]) keep(row R, key []byte, hash uint64, size int64) {
 // lookUp takes a batch of the target. Nothing is held any more, so that only the differences need a lock.
 func (p *diffPass[R]) lookUp(b Batch[R]) error {
 	x := p.x
-	for _, row := range b.Rows {
-		key := x.rows.Key(row)
+	for n := range b.Rows {
+		row := &b.Rows[n]
+		key := x.rows.Key(*row)
 		hash := hashOf(key)
 		i := bucketOf(hash)
 		theirs, mine := x.sums[0][i], x.sums[1][i]
@@ -214,11 +216,11 @@ func (p *diffPass[R]) lookUp(b Batch[R]) error {
 		h := p.held[string(key)]
 		switch {
 		case h == nil && !x.options.OnlySource:
-			p.suspect(Found[R]{Difference: Extra, Target: &row}, x.size(row, &b))
+			p.suspect(Found[R]{Difference: Extra, Target: row}, x.size(*row, &b))
 		case h != nil && !h.met:
 			h.met = true
-			if d := x.rows.Compare(h.row, row); d != Same {
-				p.suspect(Found[R]{Difference: d, Source: &h.row, Target: &row}, h.size+x.size(row, &b))
+			if d := x.rows.Compare(h.row, *row); d != Same {
+				p.suspect(Found[R]{Difference: d, Source: &h.row, Target: row}, h.size+x.size(*row, &b))
 			}
 		}
 		p.mu.Unlock()
