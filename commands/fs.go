@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 
 	"shardsh/commands/spec"
 	"shardsh/storage"
 )
 
-// locate reads argument i, SERVICE:PATH, and opens the service.
-func locate(ctx context.Context, env Env, call *spec.Call, i int) (storage.Service, storage.Location, error) {
+// Locate reads argument i, SERVICE:PATH, and opens the service.
+func Locate(ctx context.Context, env Env, call *spec.Call, i int) (storage.Service, storage.Location, error) {
 	l, err := storage.ParseLocation(call.Arg(i))
 	if err != nil {
 		return nil, l, err
@@ -63,7 +64,7 @@ func FSLs(env Env) spec.Command {
 		},
 		SeeAlso: []string{"fs stat", "fs cat", "block_services"},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
-			s, l, err := locate(ctx, env, call, 0)
+			s, l, err := Locate(ctx, env, call, 0)
 			if err != nil {
 				return nil, err
 			}
@@ -97,7 +98,7 @@ func FSStat(env Env) spec.Command {
 		Examples: []spec.Example{{Line: "fs stat disk:/exports/rows.json", Says: "its size, time and MD5", Setup: putSetup}},
 		SeeAlso:  []string{"fs ls", "fs cat"},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
-			s, l, err := locate(ctx, env, call, 0)
+			s, l, err := Locate(ctx, env, call, 0)
 			if err != nil {
 				return nil, err
 			}
@@ -142,7 +143,7 @@ func cat(ctx context.Context, env Env, call *spec.Call) (*spec.Table, error) {
 	if offset < 0 || limit <= 0 || limit > most {
 		return nil, spec.Errorf(spec.Usage, "--offset must not be negative, and --limit must be between 1 and %d", most)
 	}
-	s, l, err := locate(ctx, env, call, 0)
+	s, l, err := Locate(ctx, env, call, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +156,7 @@ func cat(ctx context.Context, env Env, call *spec.Call) (*spec.Table, error) {
 		return nil, err
 	}
 	defer r.Close()
-	data, err := readAll(r, limit)
+	data, err := io.ReadAll(io.LimitReader(r, limit))
 	if err != nil {
 		return nil, err
 	}

@@ -2,9 +2,7 @@ package commands
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -35,7 +33,7 @@ func FSPut(env Env) spec.Command {
 		Examples: []spec.Example{{Line: "fs put rows.json disk:/exports/", Says: "as /exports/rows.json", Setup: putSetup[:1]}},
 		SeeAlso:  []string{"fs get", "fs copy", "fs ls"},
 		Change: func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
-			s, l, err := locate(ctx, env, call, 1)
+			s, l, err := Locate(ctx, env, call, 1)
 			if err != nil {
 				return nil, err
 			}
@@ -63,7 +61,7 @@ func FSGet(env Env) spec.Command {
 		Examples: []spec.Example{{Line: "fs get disk:/exports/rows.json copy.json", Says: "as copy.json", Setup: putSetup}},
 		SeeAlso:  []string{"fs put", "fs cat", "fs copy"},
 		Change: func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
-			s, l, err := locate(ctx, env, call, 0)
+			s, l, err := Locate(ctx, env, call, 0)
 			if err != nil {
 				return nil, err
 			}
@@ -93,11 +91,11 @@ func FSCopy(env Env) spec.Command {
 		},
 		SeeAlso: []string{"fs put", "fs get", "fs rm"},
 		Change: func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
-			from, f, err := locate(ctx, env, call, 0)
+			from, f, err := Locate(ctx, env, call, 0)
 			if err != nil {
 				return nil, err
 			}
-			into, l, err := locate(ctx, env, call, 1)
+			into, l, err := Locate(ctx, env, call, 1)
 			if err != nil {
 				return nil, err
 			}
@@ -260,13 +258,4 @@ func count(n int, thing string) string {
 		return "1 " + thing
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
-}
-
-// readAll reads no more than limit bytes.
-func readAll(r io.Reader, limit int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, limit))
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return data, err
 }

@@ -29,7 +29,7 @@ func FSRm(env Env) spec.Command {
 }
 
 func removePlan(ctx context.Context, env Env, call *spec.Call) (*spec.Plan, error) {
-	s, l, err := locate(ctx, env, call, 0)
+	s, l, err := Locate(ctx, env, call, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func removePlan(ctx context.Context, env Env, call *spec.Call) (*spec.Plan, erro
 		}
 		files++
 		size += e.Size
-		plan.Steps = append(plan.Steps, removeStep(s, l.Service, e))
+		plan.Steps = append(plan.Steps, RemoveFileStep(s, l.Service, e))
 	}
 	if top.Dir {
 		plan.Steps = append(plan.Steps, removeDirsStep(s, l))
@@ -64,32 +64,30 @@ func removePlan(ctx context.Context, env Env, call *spec.Call) (*spec.Plan, erro
 	return plan, nil
 }
 
-func removeStep(s storage.Service, service string, e storage.Entry) spec.Step {
+// RemoveFileStep removes a file of a block service.
+func RemoveFileStep(s storage.Service, service string, e storage.Entry) spec.Step {
 	at := storage.Location{Service: service, Path: e.Path}
 	return spec.Step{
 		Text: fmt.Sprintf("remove a file of %d bytes", e.Size), Objects: []string{at.String()}, Class: spec.Destroy,
-		Check: func(ctx context.Context) (spec.State, error) {
-			there, err := storage.Exists(ctx, s, e.Path)
-			if err != nil || there {
-				return spec.State{}, err
-			}
-			return spec.State{Kind: spec.Done, Why: "it is gone"}, nil
-		},
+		Check: func(ctx context.Context) (spec.State, error) { return DoneWhenGone(ctx, s, e.Path, "it is gone") },
 		Apply: func(ctx context.Context, _ spec.Report) error { return s.Remove(ctx, e.Path) },
 	}
+}
+
+// DoneWhenGone is the Check of a step that removes something of a block service.
+func DoneWhenGone(ctx context.Context, s storage.Service, name, why string) (spec.State, error) {
+	there, err := storage.Exists(ctx, s, name)
+	if err != nil || there {
+		return spec.State{}, err
+	}
+	return spec.State{Kind: spec.Done, Why: why}, nil
 }
 
 // removeDirsStep removes the directories that are left. Files that somebody wrote meanwhile keep theirs, and are named.
 func removeDirsStep(s storage.Service, l storage.Location) spec.Step {
 	return spec.Step{
 		Text: "remove the empty directories", Objects: []string{l.String()}, Class: spec.Destroy,
-		Check: func(ctx context.Context) (spec.State, error) {
-			there, err := storage.Exists(ctx, s, l.Path)
-			if err != nil || there {
-				return spec.State{}, err
-			}
-			return spec.State{Kind: spec.Done, Why: "there are none"}, nil
-		},
+		Check: func(ctx context.Context) (spec.State, error) { return DoneWhenGone(ctx, s, l.Path, "there are none") },
 		Apply: func(ctx context.Context, _ spec.Report) error {
 			return storage.RemoveEmpty(ctx, s, l.Path)
 		},

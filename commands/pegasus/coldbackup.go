@@ -54,11 +54,7 @@ var (
 
 // openBackups reads argument 0, SERVICE:PATH, which must be there.
 func openBackups(ctx context.Context, env commands.Env, call *spec.Call) (blockStore, storage.Location, error) {
-	l, err := storage.ParseLocation(call.Arg(0))
-	if err != nil {
-		return blockStore{}, l, err
-	}
-	s, err := env.Block(ctx, l.Service)
+	s, l, err := commands.Locate(ctx, env, call, 0)
 	if err != nil {
 		return blockStore{}, l, err
 	}
@@ -142,7 +138,7 @@ func tableNames(b *coldbackup.Backup) string {
 }
 
 // at is a path of a service as people write it.
-func at(service, name string) string { return service + ":/" + name }
+func at(service, name string) string { return storage.Location{Service: service, Path: name}.String() }
 
 // firstProblem is what keeps a table from being restored, "" when nothing does.
 func firstProblem(b *coldbackup.Backup, t *coldbackup.Table) string {

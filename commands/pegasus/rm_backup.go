@@ -62,7 +62,7 @@ func removeBackup(ctx context.Context, s blockStore, l storage.Location, b *cold
 		}
 		files++
 		size += e.Size
-		step := removeFileStep(s, l.Service, e)
+		step := commands.RemoveFileStep(s.Service, l.Service, e)
 		if path.Dir(e.Path) == b.Dir && e.Name == "backup_info" {
 			plan.Steps = append([]spec.Step{step}, plan.Steps...) // what is left after a stop is no complete backup
 			continue
@@ -71,7 +71,9 @@ func removeBackup(ctx context.Context, s blockStore, l storage.Location, b *cold
 	}
 	plan.Steps = append(plan.Steps, spec.Step{
 		Text: "remove the empty folders", Objects: []string{l.String()}, Class: spec.Destroy,
-		Check: func(ctx context.Context) (spec.State, error) { return goneAlready(ctx, s, b.Dir) },
+		Check: func(ctx context.Context) (spec.State, error) {
+			return commands.DoneWhenGone(ctx, s.Service, b.Dir, "it is gone")
+		},
 		Apply: func(ctx context.Context, _ spec.Report) error { return storage.RemoveEmpty(ctx, s.Service, b.Dir) },
 	})
 	plan.Notes = []string{fmt.Sprintf("%d files, %d bytes", files, size)}
@@ -79,20 +81,4 @@ func removeBackup(ctx context.Context, s blockStore, l storage.Location, b *cold
 		plan.Notes = append(plan.Notes, "it never ended, or runs still: make sure that no server writes it any more (cold.backup.max.upload.file.size is 0 on every node)")
 	}
 	return plan, nil
-}
-
-func removeFileStep(s blockStore, service string, e storage.Entry) spec.Step {
-	return spec.Step{
-		Text: fmt.Sprintf("remove a file of %d bytes", e.Size), Objects: []string{at(service, e.Path)}, Class: spec.Destroy,
-		Check: func(ctx context.Context) (spec.State, error) { return goneAlready(ctx, s, e.Path) },
-		Apply: func(ctx context.Context, _ spec.Report) error { return s.Remove(ctx, e.Path) },
-	}
-}
-
-func goneAlready(ctx context.Context, s blockStore, name string) (spec.State, error) {
-	there, err := storage.Exists(ctx, s.Service, name)
-	if err != nil || there {
-		return spec.State{}, err
-	}
-	return spec.State{Kind: spec.Done, Why: "it is gone"}, nil
 }

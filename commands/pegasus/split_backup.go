@@ -129,13 +129,11 @@ func splitFlags(call *spec.Call) (*backupSplit, error) {
 
 // openBoth looks at the backup, which has to be whole, and at the place of the output.
 func (x *backupSplit) openBoth(ctx context.Context, env commands.Env, call *spec.Call) error {
-	l, err := storage.ParseLocation(call.Arg(1))
+	into, l, err := commands.Locate(ctx, env, call, 1)
 	if err != nil {
 		return err
 	}
-	if x.into, err = env.Block(ctx, l.Service); err != nil {
-		return err
-	}
+	x.into = into
 	x.out = storage.Location{Service: l.Service, Path: coldbackup.LoadDir(l.Path, x.cluster, x.info.AppName)}
 	if x.reader, err = openReader(ctx, env, call, "from"); err != nil {
 		return err
