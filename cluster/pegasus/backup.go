@@ -84,12 +84,15 @@ type PolicyBackup struct {
 	Tables     []int32
 }
 
+// historyCount is a number of backups as it travels.
+func historyCount(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
+
 // AddBackupPolicy adds a policy; Disabled and Backups do not matter.
 func (d *Driver) AddBackupPolicy(ctx context.Context, p BackupPolicy) error {
 	op := "add the backup policy " + p.Name
 	q := wire.AddPolicyRequest{
 		Provider: p.Provider, Policy: p.Name, AppIDs: p.Tables, IntervalSeconds: int64(p.Every / time.Second),
-		Keep: int32(min(max(p.Keep, 0), math.MaxInt32)), StartTime: p.Start,
+		Keep: historyCount(p.Keep), StartTime: p.Start,
 	}
 	a, endpoint, err := addPolicy.call(ctx, d, op, &q)
 	switch {
@@ -104,7 +107,7 @@ func (d *Driver) AddBackupPolicy(ctx context.Context, p BackupPolicy) error {
 // BackupPolicies lists policies by name, all when no names are given, each with at most so many of its backups.
 func (d *Driver) BackupPolicies(ctx context.Context, names []string, backups int) ([]BackupPolicy, error) {
 	op := "read backup policies"
-	q := wire.QueryPolicyRequest{Names: names, Count: int32(min(max(backups, 0), math.MaxInt32))}
+	q := wire.QueryPolicyRequest{Names: names, Count: historyCount(backups)}
 	a, endpoint, err := queryPolicy.call(ctx, d, op, &q)
 	switch {
 	case err != nil:
@@ -162,7 +165,7 @@ func (d *Driver) ChangeBackupPolicy(ctx context.Context, name string, c PolicyCh
 		q.IntervalSeconds = new(int64(*c.Every / time.Second))
 	}
 	if c.Keep != nil {
-		q.Keep = new(int32(min(max(*c.Keep, 0), math.MaxInt32)))
+		q.Keep = new(historyCount(*c.Keep))
 	}
 	if c.Force {
 		q.ForceDisable = &c.Force
