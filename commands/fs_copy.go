@@ -160,6 +160,7 @@ func (t transfer) target() string {
 // standing is what a copy would find at its destination.
 type standing struct {
 	files, same, other int
+	empty              bool  // there is nothing at all
 	bytes              int64 // of what is not known to be the same
 }
 
@@ -191,16 +192,16 @@ func planCopy(ctx context.Context, call *spec.Call, t transfer) (*spec.Plan, err
 	if st.other > 0 {
 		step.Class = spec.Risky
 		plan.Notes = append(plan.Notes, count(st.other, "file")+" of other content would be overwritten")
-	} else if st.files == 1 || st.same == 0 {
+	} else {
 		step.Undo = t.undo(st)
 	}
 	plan.Steps = []spec.Step{step}
 	return plan, nil
 }
 
-// undo removes what was copied, where the destination had nothing and words can remove it.
+// undo removes what was copied, where the destination had nothing, also of other names, and words can remove it.
 func (t transfer) undo(st standing) string {
-	if !strings.HasSuffix(t.place, ":/") || st.same > 0 {
+	if !strings.HasSuffix(t.place, ":/") || !st.empty {
 		return ""
 	}
 	return "fs rm -r " + t.target()
@@ -218,7 +219,7 @@ func (t transfer) look(ctx context.Context, moves []storage.Move) (standing, err
 		}
 		there[e.Path] = e
 	}
-	var st standing
+	st := standing{empty: len(there) == 0}
 	for _, m := range moves {
 		st.files++
 		e, found := there[m.To]
