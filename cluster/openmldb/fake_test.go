@@ -94,6 +94,24 @@ func (s *server) stop() {
 	}
 }
 
+// dies stops the server and returns when the driver has seen the end of its connection: before that it may still send a
+// change, and cannot know what became of it.
+func (s *server) dies(d *Driver) {
+	s.t.Helper()
+	s.stop()
+	d.pool.mu.Lock()
+	known := d.pool.slots[s.endpoint]
+	d.pool.mu.Unlock()
+	if known == nil || known.conn == nil {
+		s.t.Fatalf("the driver has no connection to %s", s.endpoint)
+	}
+	select {
+	case <-known.conn.Ended():
+	case <-time.After(20 * time.Second):
+		s.t.Fatalf("the connection to %s does not end", s.endpoint)
+	}
+}
+
 func (s *server) calls(name string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -92,7 +92,7 @@ func TestLeaderMoves(t *testing.T) {
 		t.Errorf("%d and %d puts", a, c)
 	}
 	// It dies before anybody is told.
-	b.tablets[1].stop()
+	b.tablets[1].dies(d)
 	move(1, 2)
 	if err := d.Put(t.Context(), flow, flowRow("c", "m", 3, 7)); err != nil {
 		t.Fatal(err)
