@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -284,7 +285,7 @@ func newShell(p Program, f flags) (*Shell, error) {
 		return nil, err
 	}
 	s := &Shell{
-		conf: conf, flags: f, session: newSession(), version: p.Version, getenv: p.Getenv, holds: &holds{dir: dir + "/holds"},
+		conf: conf, flags: f, session: newSession(), version: p.Version, getenv: p.Getenv, holds: &holds{dir: dir + "/holds"}, jobs: &jobs{dir: filepath.Join(dir, "jobs")},
 		stdout: p.Stdout, secrets: &secrets{},
 		outTerminal: term.IsTerminal(p.Stdout), errTerminal: term.IsTerminal(p.Stderr), mode: "script",
 	}

@@ -354,6 +354,10 @@ func validate(kind spec.ArgKind, values []string, name, value string) error {
 		if _, e := spec.ParseDuration(value, time.Millisecond); e != nil {
 			err = fmt.Errorf("%s: %w", name, e)
 		}
+	case spec.ArgRate:
+		if _, e := spec.ParseRate(value); e != nil {
+			err = fmt.Errorf("%s: %w", name, e)
+		}
 	case spec.ArgEnum:
 		if !slices.Contains(values, value) {
 			err = fmt.Errorf("%s: %q is none of %s", name, value, strings.Join(values, ", "))

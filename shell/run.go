@@ -156,6 +156,7 @@ func (s *Shell) answer(ctx context.Context, call *spec.Call, x extras) (*spec.Ta
 		}
 	}
 	if c.Query != nil {
+		ctx = context.WithValue(ctx, lineExtras{}, x)
 		t, err := c.Query(ctx, call)
 		return t, s.dependency(err)
 	}
@@ -174,6 +175,9 @@ func (s *Shell) answer(ctx context.Context, call *spec.Call, x extras) (*spec.Ta
 	}
 	return s.apply(ctx, call, x, p)
 }
+
+// lineExtras is the key of the extras of the line in the context of its Query: a word that runs another line hands them on.
+type lineExtras struct{}
 
 // able checks that a cluster is chosen and has the abilities the command needs. It dials nothing of the store's.
 func (s *Shell) able(ctx context.Context, call *spec.Call) error {

@@ -26,6 +26,7 @@ type Shell struct {
 	sandbox *launcher
 	audit   *auditLog
 	holds   *holds
+	jobs    *jobs
 	history *history
 	secrets *secrets
 	live    *liveValues

@@ -1,0 +1,207 @@
+package shell
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"shardsh/commands/spec"
+)
+
+// counting is a job that counts to a number, one save a step.
+type counting struct {
+	to       int64
+	identity map[string]string
+	class    spec.Class
+	began    []int64             // where each run began
+	at       func(n int64) error // called before a step, nil to go on
+}
+
+func (c *counting) word() spec.Command {
+	w := change("count", func() *spec.Plan {
+		return &spec.Plan{Title: "count", Name: "victim", Steps: []spec.Step{{
+			Text: "count", Objects: []string{"victim"}, Class: c.class,
+			Job: &spec.Job{Name: "count", Identity: c.identity, Run: c.run},
+		}}}
+	})
+	w.Reads = func(*spec.Call) bool { return c.class == spec.Read }
+	return w
+}
+
+func (c *counting) run(ctx context.Context, w spec.Work) error {
+	var n int64
+	if _, err := w.Restore(&n); err != nil {
+		return err
+	}
+	c.began = append(c.began, n)
+	for ; n < c.to; n++ {
+		if err := errors.Join(ctx.Err(), c.at(n)); err != nil {
+			return err
+		}
+		w.Show(spec.Figures{Done: n + 1, Total: c.to, Unit: "rows", Bytes: 10 * (n + 1)})
+		if err := w.Save(n + 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newCounting(to int64) *counting {
+	return &counting{to: to, identity: map[string]string{"source": "1"}, class: spec.Risky, at: func(int64) error { return nil }}
+}
+
+// stopAt has the counting fail at a number, once.
+func (c *counting) stopAt(n int64, err error) {
+	c.at = func(now int64) error {
+		if now == n && err != nil {
+			failed := err
+			err = nil
+			return failed
+		}
+		return nil
+	}
+}
+
+func TestJobRunsAndIsDone(t *testing.T) {
+	c := newCounting(5)
+	b := newBench(t, c.word())
+	b.want("count\n", ExitRefused)
+	if _, err := os.Stat(b.jobs.dir); err == nil {
+		t.Error("a job was made of what was not confirmed")
+	}
+	b.want("count --yes\n", ExitDone)
+	b.wantText("5 rows")
+	b.want("jobs --output json\n", ExitDone)
+	b.wantText(`"id":"j1","command":"count --yes","state":"done","progress":100,"done":5,"unit":"rows"`)
+	b.want("job resume j1\n", ExitRefused)
+	b.want("job remove j1; jobs\n", ExitDone)
+	b.want("job show j1\n", ExitFailed)
+	b.want("count --yes; job show j2\n", ExitDone) // a number is not given twice
+}
+
+func TestJobIsResumed(t *testing.T) {
+	for name, failure := range map[string]error{
+		"failed": errors.New("no space"), "interrupted": context.Canceled, "partly": spec.Errorf(spec.PartlyDone, "some is left"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCounting(5)
+			b := newBench(t, c.word())
+			c.stopAt(3, failure)
+			if code := b.run("count --yes\n"); code == ExitDone {
+				t.Fatal("it did not fail")
+			}
+			b.wantText("job resume j1")
+			b.want("job resume j1\n", ExitDone) // as it was confirmed then
+			if len(c.began) != 2 || c.began[1] != 3 {
+				t.Errorf("the runs began at %v", c.began)
+			}
+			b.want("job show j1 --output json\n", ExitDone)
+			b.wantText(`"state":"done"`)
+			b.wantText(`"runs":2`)
+		})
+	}
+}
+
+func TestJobThatIsNotWhatItWasIsRefused(t *testing.T) {
+	c := newCounting(5)
+	b := newBench(t, c.word())
+	c.stopAt(3, errors.New("no space"))
+	b.want("count --yes\n", ExitFailed)
+	c.identity = map[string]string{"source": "2"}
+	b.want("job resume j1\n", ExitRefused)
+	b.wantText(`source was "1" and is "2"`)
+	c.identity = map[string]string{"source": "1"}
+	c.class = spec.Destroy
+	b.want("job resume j1\n", ExitRefused) // more is at stake now
+	b.wantText("not confirmed")
+	b.want("job resume j1 --yes=victim\n", ExitDone)
+	if len(c.began) != 2 || c.began[1] != 3 {
+		t.Errorf("the runs began at %v", c.began)
+	}
+}
+
+func TestJobThatOnlyReads(t *testing.T) {
+	c := newCounting(3)
+	c.class = spec.Read
+	b := newBench(t, c.word())
+	b.session.options["read_only"] = "true"
+	c.stopAt(2, errors.New("no"))
+	b.want("count\n", ExitFailed)
+	b.want("job resume j1\n", ExitDone)
+	if _, err := os.Stat(b.audit.path); err == nil {
+		t.Error("what only reads is in the audit log")
+	}
+}
+
+func TestJobKeepsNoSecret(t *testing.T) {
+	b := newBench(t, newCounting(3).word())
+	b.want("count --yes --password hunter2planted\n", ExitRefused)
+	b.wantText("holds a secret")
+	if left, _ := filepath.Glob(filepath.Join(b.jobs.dir, "*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// damaged are ways to harm a file.
+var damaged = map[string]func(text []byte) []byte{
+	"torn":    func(text []byte) []byte { return text[:len(text)-1] },
+	"flipped": func(text []byte) []byte { text[len(text)-1] ^= 1; return text },
+	"empty":   func([]byte) []byte { return nil },
+}
+
+func TestDamagedJournal(t *testing.T) {
+	for name, harm := range damaged {
+		t.Run(name, func(t *testing.T) {
+			c := newCounting(5)
+			b := newBench(t, c.word())
+			c.stopAt(3, errors.New("no space"))
+			b.want("count --yes\n", ExitFailed)
+			path := filepath.Join(b.jobs.dir, "j1", "count.journal")
+			hurt := func(path string) {
+				t.Helper()
+				text, err := os.ReadFile(path)
+				if err == nil {
+					err = os.WriteFile(path, harm(text), 0o600)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			hurt(path)
+			c.stopAt(2, errors.New("again"))
+			b.want("job resume j1\n", ExitFailed)
+			b.wantText("count.journal is damaged")
+			if c.began[1] != 2 {
+				t.Errorf("it went on at %d", c.began[1])
+			}
+			hurt(path + ".old")
+			b.want("job resume j1\n", ExitFailed)
+			b.wantText("is damaged")
+			if len(c.began) != 2 {
+				t.Errorf("it began again: %v", c.began)
+			}
+			if err := errors.Join(os.Remove(path), os.Remove(path+".old")); err != nil {
+				t.Log(err)
+			}
+			b.want("job resume j1\n", ExitFailed)
+			b.wantText("is gone; it was saved 3 times")
+		})
+	}
+}
+
+func TestJobWasKilledBetweenTwoRenames(t *testing.T) {
+	c := newCounting(5)
+	b := newBench(t, c.word())
+	c.stopAt(3, errors.New("no space"))
+	b.want("count --yes\n", ExitFailed)
+	if err := os.Remove(filepath.Join(b.jobs.dir, "j1", "count.journal")); err != nil {
+		t.Fatal(err)
+	}
+	b.want("job resume j1\n", ExitDone)
+	if c.began[1] != 2 || strings.Contains(b.err.String(), "damaged") {
+		t.Errorf("it went on at %v: %s", c.began, b.err)
+	}
+}
