@@ -178,4 +178,3 @@ func classNamed(name string) spec.Class {
 	}
 	return spec.Read
 }
-
