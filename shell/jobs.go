@@ -92,10 +92,12 @@ type jobStatus struct {
 	Figures  spec.Figures     `json:"figures"`
 	Detail   string           `json:"detail,omitempty"`
 	// Rate was set by `job rate`; nil leaves it to the command.
-	Rate  *spec.Rate `json:"rate,omitempty"`
-	Now   speed      `json:"now"`
-	Code  int        `json:"code"`
-	Error string     `json:"error,omitempty"`
+	Rate *spec.Rate `json:"rate,omitempty"`
+	Now  speed      `json:"now"`
+	// Cancelled is who asked it to end.
+	Cancelled string `json:"cancelled_by,omitempty"`
+	Code      int    `json:"code"`
+	Error     string `json:"error,omitempty"`
 }
 
 // jobFolder is the folder of one job.

@@ -20,17 +20,19 @@ import (
 
 // jobRun is the job of a plan while this process runs it.
 type jobRun struct {
-	shell  *Shell
-	folder jobFolder
-	held   *flock.Flock
-	cancel context.CancelCauseFunc // of what runs
+	shell   *Shell
+	folder  jobFolder
+	held    *flock.Flock
+	control *jobControl
 
-	mu     sync.Mutex
-	spec   jobSpec
-	status jobStatus
-	before float64 // seconds of earlier runs
-	rate   spec.Rate
-	meter  meter
+	mu      sync.Mutex
+	cancel  context.CancelCauseFunc // of what runs
+	stopped *cancelled              // somebody has cancelled it
+	spec    jobSpec
+	status  jobStatus
+	before  float64 // seconds of earlier runs
+	rate    spec.Rate
+	meter   meter
 }
 
 func hasJobs(p *spec.Plan) bool {
@@ -98,11 +100,19 @@ func (r *jobRun) begin() error {
 	r.status.State, r.status.PID, r.status.Host = jobRunning, os.Getpid(), ""
 	r.status.Host, _ = os.Hostname()
 	r.status.Runs++
-	r.status.Started, r.status.Error, r.status.Code = time.Now().UTC(), "", 0
+	r.status.Started, r.status.Error, r.status.Cancelled, r.status.Code = time.Now().UTC(), "", "", 0
 	if r.status.Saves == nil {
 		r.status.Saves = map[string]int64{}
 	}
-	return r.keep()
+	if err := r.keep(); err != nil {
+		return err
+	}
+	var err error
+	if r.control, err = r.listen(); err != nil {
+		fmt.Fprintf(r.shell.stderr, "warning: job %s has no control socket, so that it cannot be slowed down or cancelled from elsewhere: %v\n",
+			r.folder.id(), err)
+	}
+	return nil
 }
 
 // keep writes status.json. Nobody else has r.mu, or it is held.
@@ -115,6 +125,7 @@ func (r *jobRun) keep() error {
 
 // end records how it went, and lets go of the folder.
 func (r *jobRun) end(err error) error {
+	r.control.close()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.status.State, r.status.Code = jobDone, ExitCode(err)
@@ -146,6 +157,9 @@ func (r *jobRun) run(ctx context.Context, st spec.Step) (string, error) {
 	defer cancel(nil)
 	r.mu.Lock()
 	r.cancel = cancel
+	if r.stopped != nil { // before the job's turn came
+		cancel(*r.stopped)
+	}
 	r.rate = st.Job.Rate
 	if r.status.Rate != nil {
 		r.rate = *r.status.Rate

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -203,5 +204,89 @@ func TestJobWasKilledBetweenTwoRenames(t *testing.T) {
 	b.want("job resume j1\n", ExitDone)
 	if c.began[1] != 2 || strings.Contains(b.err.String(), "damaged") {
 		t.Errorf("it went on at %v: %s", c.began, b.err)
+	}
+}
+
+// another is a second shell with the state directory of the first.
+func (b *bench) another(words ...spec.Command) *bench {
+	b.t.Helper()
+	o := newBench(b.t, words...)
+	o.jobs = b.jobs
+	return o
+}
+
+// held starts a counting in the background of the test which waits at a number, and answers what ends that wait.
+func (b *bench) held(c *counting, n int64, script string) (goOn func(), code <-chan int) {
+	b.t.Helper()
+	there, going, ended := make(chan struct{}), make(chan struct{}), make(chan int, 1)
+	c.at = func(now int64) error {
+		if now == n {
+			close(there)
+			<-going
+		}
+		return nil
+	}
+	go func() { ended <- ExitCode(b.script(context.Background(), strings.NewReader(script), "test")) }()
+	select {
+	case <-there:
+	case code := <-ended:
+		b.t.Fatalf("it ended with %d: %s", code, b.err)
+	}
+	return func() { close(going) }, ended
+}
+
+func TestJobFromAnotherShell(t *testing.T) {
+	c := newCounting(5)
+	b := newBench(t, c.word())
+	var rates []spec.Rate
+	w := c.word()
+	inner := w.Change
+	w.Change = func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
+		p, err := inner(ctx, call)
+		p.Steps[0].Job.Rate = spec.Rate{Rows: 7}
+		p.Steps[0].Job.Run = func(ctx context.Context, work spec.Work) error {
+			rates = append(rates, work.Rate())
+			err := c.run(ctx, work)
+			rates = append(rates, work.Rate())
+			return err
+		}
+		return p, err
+	}
+	b.words = newVocabulary(append([]spec.Command{w}, builtins(b.Shell)...))
+	goOn, code := b.held(c, 3, "count --yes\n")
+	o := b.another()
+	o.want("jobs --output json\n", ExitDone)
+	o.wantText(`"state":"running","progress":60,"done":3`)
+	o.want("job resume j1\n", ExitRefused)
+	o.wantText("is running")
+	o.want("job remove j1 --yes\n", ExitRefused)
+	o.want("job rate j1 50rows/s,1MB/s\n", ExitDone)
+	o.wantText("it keeps to 50rows/s,1MB/s")
+	cancelled := make(chan int, 1)
+	go func() { cancelled <- o.run("job cancel j1\n") }()
+	f, err := b.jobs.find("j1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for { // until the request has come
+		if a, err := f.ask(t.Context(), jobRequest{Op: "show"}); err != nil || a.Status.Cancelled != "" {
+			break
+		}
+	}
+	goOn()
+	if got := <-code; got != ExitInterrupted {
+		t.Errorf("the cancelled job ended with %d: %s", got, b.err)
+	}
+	if got := <-cancelled; got != ExitDone {
+		t.Errorf("job cancel ended with %d: %s", got, o.err)
+	}
+	o.wantText("it is cancelled")
+	o.want("job rate j1 none\n", ExitRefused)
+	b.wantText("cancelled by " + userName())
+	c.at = func(int64) error { return nil }
+	b.want("job resume j1\n", ExitDone)
+	want := []spec.Rate{{Rows: 7}, {Rows: 50, Bytes: 1e6}, {Rows: 50, Bytes: 1e6}, {Rows: 50, Bytes: 1e6}}
+	if !slices.Equal(rates, want) {
+		t.Errorf("the rates were %v, want %v", rates, want)
 	}
 }
