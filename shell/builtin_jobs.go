@@ -1,9 +1,9 @@
 package shell
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -87,7 +87,7 @@ func orNil(text string) any {
 }
 
 func jobArg() spec.Arg {
-	return spec.Arg{Name: "id", Help: "as jobs lists it"}
+	return spec.Arg{Name: "id", Kind: spec.ArgJob, Help: "as jobs lists it"}
 }
 
 func jobShowWord(s *Shell) spec.Command {
@@ -96,12 +96,19 @@ func jobShowWord(s *Shell) spec.Command {
 		Summary: "show all there is to know about a job",
 		Long:    "Shows what was asked for, how far it has come and how fast, what it counted, what keeps it back, and how it goes on.",
 		Args:    []spec.Arg{jobArg()},
+		Flags: []spec.Flag{
+			{Name: "follow", Short: "f", Kind: spec.ArgBool, Help: "show how it gets on until it ends; Ctrl-C ends this and not the job"},
+		},
 		SeeAlso: []string{"jobs", "job resume"},
-		Query: func(_ context.Context, call *spec.Call) (*spec.Table, error) {
+		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
 			f, err := s.jobs.find(call.Arg(0))
+			if err == nil && call.Bool("follow") && f.alive {
+				err = s.follow(ctx, &f)
+			}
 			if err != nil {
 				return nil, err
 			}
+			f.live(ctx)
 			return f.record(), nil
 		},
 	}
@@ -118,8 +125,8 @@ func (f *foundJob) record() *spec.Table {
 	if f.alive {
 		rate = st.Now.Rows
 	}
-	if st.Rate != nil {
-		limit = st.Rate.String()
+	if limited := cmp.Or(f.limit, st.Rate); limited != nil {
+		limit = limited.String()
 	}
 	if !f.alive && st.State != jobDone {
 		resume = "job resume " + f.id()
@@ -172,9 +179,12 @@ func (f *foundJob) record() *spec.Table {
 		st.Runs, sp.User, st.Host, st.PID, st.Code, orNil(st.Error), resume)
 }
 
+// jobResumeName is the one word that reads and may still run in the background.
+const jobResumeName = "job resume"
+
 func jobResumeWord(s *Shell) spec.Command {
 	return spec.Command{
-		Name: "job resume", Topic: "shell", Offline: true,
+		Name: jobResumeName, Topic: "shell", Offline: true,
 		Summary: "go on with a job that was interrupted, cancelled or failed",
 		Long: "Plans the recorded command again on its cluster and table and runs it from what was saved last. It is refused when source, " +
 			"target or flags are not what they were, and says what differs. It need not be confirmed again unless the plan puts more at " +
@@ -210,84 +220,4 @@ func jobRemoveWord(s *Shell) spec.Command {
 			return &spec.Plan{Title: "forget job " + f.id() + ": " + f.spec.Line, Name: f.id(), Steps: []spec.Step{step}}, nil
 		},
 	}
-}
-
-func jobRateWord(s *Shell) spec.Command {
-	return spec.Command{
-		Name: "job rate", Topic: "shell", Offline: true,
-		Summary: "limit how fast a job goes, while it runs",
-		Long:    "The running job keeps to the new limit at once. It takes the place of the one the command was given, also when the job is resumed.",
-		Args:    []spec.Arg{jobArg(), {Name: "rate", Kind: spec.ArgRate, Offers: []string{"none"}, Help: "50000rows/s, 20MB/s, both with a comma, or none"}},
-		SeeAlso: []string{"jobs", "job show"},
-		Change: func(_ context.Context, call *spec.Call) (*spec.Plan, error) {
-			f, err := s.running(call.Arg(0))
-			if err != nil {
-				return nil, err
-			}
-			rate, err := spec.ParseRate(call.Arg(1))
-			if err != nil {
-				return nil, err
-			}
-			return &spec.Plan{Title: "limit job " + f.id() + " to " + rate.String(), Name: f.id(), Steps: []spec.Step{{
-				Text: "limit job " + f.id() + " to " + rate.String(), Objects: []string{f.id()}, Class: spec.Alter,
-				Apply: func(ctx context.Context, report spec.Report) error {
-					a, err := f.ask(ctx, jobRequest{Op: "rate", Rate: &rate})
-					report.Detail("it keeps to %s", a.Rate)
-					return err
-				},
-			}}}, nil
-		},
-	}
-}
-
-// running answers a job that runs.
-func (s *Shell) running(id string) (foundJob, error) {
-	f, err := s.jobs.find(id)
-	if err == nil && !f.alive {
-		err = spec.Errorf(spec.Refused, "job %s does not run: it is %s", id, f.status.State)
-	}
-	return f, err
-}
-
-func jobCancelWord(s *Shell) spec.Command {
-	return spec.Command{
-		Name: "job cancel", Topic: "shell", Offline: true,
-		Summary: "end a job; it can be resumed",
-		Long:    "The process that runs the job saves how far it has come and ends, and this is waited for. What was moved stays moved.",
-		Args:    []spec.Arg{jobArg()},
-		SeeAlso: []string{"job resume", "job remove"},
-		Change: func(_ context.Context, call *spec.Call) (*spec.Plan, error) {
-			f, err := s.running(call.Arg(0))
-			if err != nil {
-				return nil, err
-			}
-			host, _ := os.Hostname()
-			by := userName() + "@" + host
-			return &spec.Plan{Title: "cancel job " + f.id() + ": " + f.spec.Line, Name: f.id(), Steps: []spec.Step{{
-				Text: "cancel job " + f.id(), Objects: []string{f.id()}, Class: spec.Alter, Undo: "job resume " + f.id(),
-				Apply: func(ctx context.Context, report spec.Report) error {
-					if _, err := f.ask(ctx, jobRequest{Op: "cancel", By: by}); err != nil {
-						return err
-					}
-					return f.ended(ctx, report)
-				},
-			}}}, nil
-		},
-	}
-}
-
-// ended waits until no process runs a job.
-func (f *foundJob) ended(ctx context.Context, report spec.Report) error {
-	for f.alive {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
-		}
-		if err := f.read(); err != nil {
-			return err
-		}
-	}
-	report.Detail("it is %s", f.status.State)
-	return nil
 }

@@ -286,7 +286,7 @@ func newShell(p Program, f flags) (*Shell, error) {
 	}
 	s := &Shell{
 		conf: conf, flags: f, session: newSession(), version: p.Version, getenv: p.Getenv, holds: &holds{dir: dir + "/holds"}, jobs: &jobs{dir: filepath.Join(dir, "jobs")},
-		stdout: p.Stdout, secrets: &secrets{},
+		stdout: p.Stdout, errFile: p.Stderr, secrets: &secrets{},
 		outTerminal: term.IsTerminal(p.Stdout), errTerminal: term.IsTerminal(p.Stderr), mode: "script",
 	}
 	s.stderr = &lockedWriter{w: p.Stderr, hide: s.secrets.hide}

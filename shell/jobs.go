@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -35,7 +36,12 @@ const (
 //	lock         held by the process that runs it
 //	ctl.sock     answered by that process
 //	log          what it said in the background
-type jobs struct{ dir string }
+type jobs struct {
+	dir string
+
+	mu      sync.Mutex    // an abandoned command may still be ending
+	started []*startedJob // in the background, by this shell
+}
 
 // jobSpec is the content of spec.json.
 type jobSpec struct {
@@ -54,6 +60,8 @@ type jobSpec struct {
 	Cluster string              `json:"cluster,omitempty"`
 	Table   string              `json:"table,omitempty"`
 	Node    string              `json:"node,omitempty"`
+	Wait    time.Duration       `json:"wait_ns"` // as spec.Call has it
+	Force   bool                `json:"force"`
 	// Title of the plan, its class, how it was confirmed, and what blocked it and was accepted with --force.
 	Title   string   `json:"title"`
 	Class   string   `json:"class"`
@@ -132,7 +140,7 @@ func (j *jobs) create(s jobSpec) (jobFolder, error) {
 	if err := os.Mkdir(f.dir, 0o700); err != nil {
 		return f, err
 	}
-	if err := f.put("spec.json", s); err != nil {
+	if err := f.put("spec.json", s, true); err != nil {
 		return f, err
 	}
 	return f, syncDir(j.dir)
@@ -152,12 +160,12 @@ func (j *jobs) lastNumber() (int, error) {
 	return last, err
 }
 
-func (f jobFolder) put(name string, content any) error {
+func (f jobFolder) put(name string, content any, durable bool) error {
 	text, err := json.MarshalIndent(content, "", "  ")
 	if err != nil {
 		return err
 	}
-	return writeDurably(f.path(name), append(text, '\n'))
+	return writeWhole(f.path(name), append(text, '\n'), durable)
 }
 
 func (f jobFolder) get(name string, content any) error {
@@ -189,7 +197,8 @@ type foundJob struct {
 	jobFolder
 	spec   jobSpec
 	status jobStatus
-	alive  bool // its lock is held
+	alive  bool       // its lock is held
+	limit  *spec.Rate // what it keeps to, where it has told
 }
 
 // find answers one job.
@@ -249,6 +258,19 @@ func (j *jobs) list() (all []foundJob, broken []error) {
 		return cmp.Or(a.spec.Created.Compare(b.spec.Created), cmp.Compare(a.id(), b.id()))
 	})
 	return all, broken
+}
+
+// ids lists the ids of all jobs, the latest first, without a look into their folders.
+func (j *jobs) ids() []string {
+	entries, _ := os.ReadDir(j.dir)
+	var ids []string
+	for _, e := range entries {
+		if e.IsDir() && jobID.MatchString(e.Name()) {
+			ids = append(ids, e.Name())
+		}
+	}
+	slices.SortFunc(ids, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(b, a)) })
+	return ids
 }
 
 // keptJobs is how many finished jobs are kept.

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,27 +123,36 @@ func (c *jobControl) close() {
 
 // obey does what was asked at the socket.
 func (r *jobRun) obey(request jobRequest) (jobAnswer, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var err error
 	switch request.Op {
 	case "show":
 	case "rate":
 		if request.Rate == nil || request.Rate.Rows < 0 || request.Rate.Bytes < 0 {
 			return jobAnswer{}, errors.New("no rate is given")
 		}
+		r.mu.Lock()
 		r.rate, r.status.Rate = *request.Rate, request.Rate
-		err = r.keep()
+		r.mu.Unlock()
+		if err := r.keep(true); err != nil {
+			return jobAnswer{}, err
+		}
 	case "cancel":
+		r.mu.Lock()
 		r.stopped, r.status.Cancelled = &cancelled{request.By}, request.By
 		if r.cancel != nil {
 			r.cancel(*r.stopped)
 		}
+		r.mu.Unlock()
 	default:
-		err = errors.New("a job does not know how to " + request.Op)
+		return jobAnswer{}, errors.New("a job does not know how to " + request.Op)
 	}
-	r.status.Now = r.meter.now(time.Now())
-	return jobAnswer{Status: r.status, Rate: r.rate}, err
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	r.status.Updated, r.status.Now = now.UTC(), r.meter.now(now)
+	a := jobAnswer{Status: r.status, Rate: r.rate}
+	a.Status.Finished, a.Status.Saves = slices.Clone(a.Status.Finished), maps.Clone(a.Status.Saves)
+	a.Status.Busy = r.before + now.Sub(r.status.Started).Seconds()
+	return a, nil
 }
 
 // ask sends one request to the process that runs a job.

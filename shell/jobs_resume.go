@@ -38,6 +38,7 @@ func (s *Shell) resume(ctx context.Context, id string, x extras) (*spec.Table, e
 		return nil, err
 	}
 	defer back()
+	defer s.callTimeout.Store(s.callTimeout.Load())
 	call, p, err := s.recall(ctx, &r.spec)
 	if err != nil {
 		return nil, &spec.Error{Kind: spec.KindOf(err), Op: "resume job " + id, Err: err, Hint: spec.HintOf(err)}
@@ -115,7 +116,7 @@ func (s *Shell) recall(ctx context.Context, j *jobSpec) (*spec.Call, *spec.Plan,
 	if x.Timeout > 0 {
 		s.callTimeout.Store(int64(x.Timeout))
 	}
-	call.Line = j.Line
+	call.Line, call.Wait, call.Force = j.Line, j.Wait, j.Force
 	if !call.Command.Offline {
 		if err := s.able(ctx, call); err != nil {
 			return nil, nil, err

@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,7 +16,6 @@ import (
 	"github.com/gofrs/flock"
 
 	"shardsh/commands/spec"
-	"shardsh/shell/line"
 )
 
 // jobRun is the job of a plan while this process runs it.
@@ -24,6 +24,8 @@ type jobRun struct {
 	folder  jobFolder
 	held    *flock.Flock
 	control *jobControl
+
+	saving sync.Mutex // of the files; taken before mu
 
 	mu      sync.Mutex
 	cancel  context.CancelCauseFunc // of what runs
@@ -55,7 +57,7 @@ func (s *Shell) newJob(call *spec.Call, p *spec.Plan, how string, accepts []stri
 	r := &jobRun{shell: s, spec: jobSpec{
 		Version: jobVersion, Created: time.Now().UTC(), User: userName(), Host: host, PID: os.Getpid(), Program: s.version,
 		Line: call.Line, Words: words, Command: call.Command.Name, Args: call.Args, Flags: call.Flags,
-		Cluster: call.Cluster, Table: call.Table, Node: call.Node,
+		Cluster: call.Cluster, Table: call.Table, Node: call.Node, Wait: call.Wait, Force: call.Force,
 		Title: p.Title, Class: p.Class().String(), Answer: how, Accepts: accepts, Clusters: s.openedClusters(),
 		Identities: map[string]map[string]string{},
 	}}
@@ -76,7 +78,7 @@ func (s *Shell) newJob(call *spec.Call, p *spec.Plan, how string, accepts []stri
 	if r.held, err = r.folder.lock(); err != nil {
 		return nil, refuse(err)
 	}
-	return r, r.begin()
+	return r, nil
 }
 
 // openedClusters are where the names lead that this shell has open.
@@ -97,6 +99,7 @@ func (s *Shell) openedClusters() map[string]jobCluster {
 // begin records that this process runs the job.
 func (r *jobRun) begin() error {
 	r.before = r.status.Busy
+	r.status.Background = r.shell.inBackground(r.folder.id())
 	r.status.State, r.status.PID, r.status.Host = jobRunning, os.Getpid(), ""
 	r.status.Host, _ = os.Hostname()
 	r.status.Runs++
@@ -104,7 +107,7 @@ func (r *jobRun) begin() error {
 	if r.status.Saves == nil {
 		r.status.Saves = map[string]int64{}
 	}
-	if err := r.keep(); err != nil {
+	if err := r.keep(true); err != nil {
 		return err
 	}
 	var err error
@@ -115,19 +118,29 @@ func (r *jobRun) begin() error {
 	return nil
 }
 
-// keep writes status.json. Nobody else has r.mu, or it is held.
-func (r *jobRun) keep() error {
+// keep writes status.json. The caller holds neither saving nor mu.
+func (r *jobRun) keep(durable bool) error {
+	r.saving.Lock()
+	defer r.saving.Unlock()
+	return r.write(durable)
+}
+
+// write writes status.json. The caller holds saving, and not mu.
+func (r *jobRun) write(durable bool) error {
+	r.mu.Lock()
 	r.status.Updated = time.Now().UTC()
 	r.status.Busy = r.before + r.status.Updated.Sub(r.status.Started).Seconds()
 	r.status.Now = r.meter.now(r.status.Updated)
-	return r.folder.put("status.json", r.status)
+	status := r.status
+	status.Finished, status.Saves = slices.Clone(status.Finished), maps.Clone(status.Saves)
+	r.mu.Unlock()
+	return r.folder.put("status.json", status, durable)
 }
 
 // end records how it went, and lets go of the folder.
 func (r *jobRun) end(err error) error {
 	r.control.close()
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.status.State, r.status.Code = jobDone, ExitCode(err)
 	if err != nil {
 		r.status.Error = r.shell.secrets.hide(err.Error())
@@ -140,7 +153,8 @@ func (r *jobRun) end(err error) error {
 			r.status.State = jobFailed
 		}
 	}
-	return errors.Join(r.keep(), r.held.Unlock())
+	r.mu.Unlock()
+	return errors.Join(r.keep(true), r.held.Unlock())
 }
 
 // cancelled is why a job ended that somebody cancelled.
@@ -148,47 +162,61 @@ type cancelled struct{ by string }
 
 func (c cancelled) Error() string { return "cancelled by " + c.by }
 
+// finished reports whether a job of the plan has ended in a run before this one.
+func (r *jobRun) finished(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Contains(r.status.Finished, name)
+}
+
 // run runs one job of the plan and answers the detail of its outcome.
 func (r *jobRun) run(ctx context.Context, st spec.Step) (string, error) {
-	if slices.Contains(r.status.Finished, st.Job.Name) {
-		return "", nil
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	r.turn(st.Job, cancel)
+	if err := r.keep(true); err != nil {
+		return "", err
+	}
+	display := r.shell.showJob(r, st.Text)
+	err := st.Job.Run(ctx, &jobWork{run: r, name: st.Job.Name})
+	display.end()
 	r.mu.Lock()
+	var by cancelled
+	switch {
+	case err != nil && errors.As(context.Cause(ctx), &by):
+		err = &spec.Error{Kind: spec.Interrupted, Op: st.Text, Err: by}
+	case err == context.Canceled:
+		err = &spec.Error{
+			Kind: spec.Interrupted, Op: st.Text,
+			Err: fmt.Errorf("stopped at %d %s", r.status.Figures.Done, cmp.Or(r.status.Figures.Unit, "rows")),
+		}
+	}
+	if err == nil || spec.KindOf(err) == spec.AnsweredNo {
+		r.status.Finished = append(r.status.Finished, st.Job.Name)
+	}
+	r.cancel = nil
+	detail := r.summary()
+	r.mu.Unlock()
+	return detail, single(errors.Join(err, r.keep(true)))
+}
+
+// turn makes a job of the plan the one that runs.
+func (r *jobRun) turn(job *spec.Job, cancel context.CancelCauseFunc) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.cancel = cancel
 	if r.stopped != nil { // before the job's turn came
 		cancel(*r.stopped)
 	}
-	r.rate = st.Job.Rate
+	r.rate = job.Rate
 	if r.status.Rate != nil {
 		r.rate = *r.status.Rate
 	}
-	r.status.Name, r.status.Figures, r.status.Detail = st.Job.Name, spec.Figures{}, ""
+	r.status.Name, r.status.Figures, r.status.Detail = job.Name, spec.Figures{}, ""
 	r.meter = meter{started: time.Now()}
-	head, _, _, err := r.folder.journal(st.Job.Name).load()
-	if err == nil && head.Figures != nil {
-		r.status.Figures = *head.Figures
-		r.meter.from = *head.Figures
+	if head, _, _, err := r.folder.journal(job.Name).load(); err == nil && head.Figures != nil {
+		r.status.Figures, r.meter.from = *head.Figures, *head.Figures // Restore tells of a damaged one
 	}
-	err = r.keep()
-	r.mu.Unlock()
-	if err != nil {
-		return "", err
-	}
-	display := r.shell.newJobDisplay(r, st.Text)
-	err = st.Job.Run(ctx, &jobWork{run: r, name: st.Job.Name})
-	display.end()
-	var by cancelled
-	if err != nil && errors.As(context.Cause(ctx), &by) {
-		err = &spec.Error{Kind: spec.Interrupted, Op: st.Text, Err: by}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err == nil || spec.KindOf(err) == spec.AnsweredNo {
-		r.status.Finished = append(r.status.Finished, st.Job.Name)
-	}
-	return r.summary(), errors.Join(err, r.keep())
 }
 
 // goOn is the line that resumes the job.
@@ -203,10 +231,12 @@ type jobWork struct {
 // Restore implements spec.Work.
 func (w *jobWork) Restore(state any) (bool, error) {
 	r := w.run
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.saving.Lock()
+	defer r.saving.Unlock()
 	head, body, damage, err := r.folder.journal(w.name).load()
+	r.mu.Lock()
 	saves := r.status.Saves[w.name]
+	r.mu.Unlock()
 	switch {
 	case errors.Is(err, errNoJournal) && saves == 0:
 		return false, nil
@@ -237,16 +267,20 @@ func (w *jobWork) Save(state any) error {
 		return err
 	}
 	r := w.run
+	r.saving.Lock()
+	defer r.saving.Unlock()
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	figures := r.status.Figures
 	saves := r.status.Saves[w.name] + 1
+	r.mu.Unlock()
 	head := journalHead{Number: saves, Saved: time.Now().UTC(), Figures: &figures}
 	if err := r.folder.journal(w.name).save(head, body); err != nil {
 		return spec.Errorf(spec.Failed, "save job %s: %w", r.folder.id(), err)
 	}
+	r.mu.Lock()
 	r.status.Saves[w.name] = saves
-	return r.keep()
+	r.mu.Unlock()
+	return r.write(false)
 }
 
 // Rate implements spec.Work.
@@ -281,8 +315,8 @@ func (w *jobWork) Detail(format string, args ...any) {
 	w.run.status.Detail = w.run.shell.secrets.hide(fmt.Sprintf(format, args...))
 }
 
-// plainLine is a recorded call as one would type it.
-func (s *jobSpec) plainLine() string { return line.QuoteAll(s.Words) }
+// inBackground reports whether this process was started to run a job.
+func (s *Shell) inBackground(id string) bool { return s.getenv != nil && s.getenv(backgroundEnv) == id }
 
 // sandboxes names the clusters that end with a shell.
 func (s *jobSpec) sandboxes() string {

@@ -1,9 +1,13 @@
 package shell
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/mattn/go-runewidth"
+	xterm "golang.org/x/term"
 
 	"shardsh/commands/spec"
 	"shardsh/shell/render"
@@ -143,41 +147,101 @@ func (r *jobRun) summary() string {
 	return text
 }
 
-// How often a running job is drawn: on a terminal one line is redrawn, elsewhere a plain line is added.
+// How often a running job is drawn: on a terminal one line is redrawn, elsewhere a plain line is added, and in the log of
+// one in the background fewer.
 const (
-	jobRedraw = 200 * time.Millisecond
-	jobLine   = time.Second
+	jobRedraw  = 200 * time.Millisecond
+	jobLine    = time.Second
+	jobLogLine = 10 * time.Second
+	jobPulse   = time.Second // how often status.json is written
+	// followPause is how often it is looked whether a job of another process has ended.
+	followPause = 50 * time.Millisecond
 )
 
-// jobDisplay shows a running job on standard error until it ends.
-type jobDisplay struct {
-	stop, gone chan struct{}
+// jobDisplay shows on standard error how far something has come, until it ends.
+type jobDisplay struct{ stop, gone chan struct{} }
+
+// showJob shows a job that this process runs, and has status.json say so to the others.
+func (s *Shell) showJob(r *jobRun, text string) *jobDisplay {
+	every := jobLine
+	if r.status.Background {
+		every = jobLogLine
+	}
+	written := time.Now()
+	return s.display(text, every, func(now time.Time) (time.Duration, spec.Figures, speed, string) {
+		if now.Sub(written) >= jobPulse {
+			written = now
+			_ = r.keep(false) // Save tells of a disk that is full
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return now.Sub(r.meter.started), r.status.Figures, r.meter.now(now), r.status.Detail
+	})
 }
 
-func (s *Shell) newJobDisplay(r *jobRun, text string) *jobDisplay {
+// follow shows a job that another process runs, until it ends.
+func (s *Shell) follow(ctx context.Context, f *foundJob) error {
+	seen := *f // the display has f to itself until it ends
+	display := s.display(f.spec.Title, jobLine, func(time.Time) (time.Duration, spec.Figures, speed, string) {
+		if a, err := f.ask(ctx, jobRequest{Op: "show"}); err == nil {
+			f.status = a.Status
+		}
+		st := f.status
+		return time.Duration(st.Busy * float64(time.Second)), st.Figures, st.Now, st.Detail
+	})
+	err := error(nil)
+	for seen.alive && err == nil {
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-time.After(followPause):
+			err = seen.read()
+		}
+	}
+	display.end()
+	*f = seen
+	return err
+}
+
+// live asks the process that runs a job for its figures of this moment; where it does not answer, those on disk will do.
+func (f *foundJob) live(ctx context.Context) {
+	if !f.alive {
+		return
+	}
+	if a, err := f.ask(ctx, jobRequest{Op: "show"}); err == nil {
+		f.status, f.limit = a.Status, &a.Rate
+	}
+}
+
+// display draws what look answers.
+func (s *Shell) display(text string, every time.Duration, look func(time.Time) (time.Duration, spec.Figures, speed, string)) *jobDisplay {
 	d := &jobDisplay{stop: make(chan struct{}), gone: make(chan struct{})}
-	live := s.errTerminal && !s.dumb
-	every := jobLine
+	live, quiet := s.errTerminal && !s.dumb, !s.option("progress").Bool()
+	tick := min(every, jobPulse)
 	if live {
-		every = jobRedraw
+		tick = jobRedraw
 	}
 	go func() {
 		defer close(d.gone)
-		ticker := time.NewTicker(every)
+		ticker := time.NewTicker(tick)
 		defer ticker.Stop()
+		said := time.Now()
 		for {
 			select {
 			case <-d.stop:
-				if live {
+				if live && !quiet {
 					fmt.Fprint(s.stderr, "\r\x1b[K")
 				}
 				return
 			case now := <-ticker.C:
-				said := r.progress(now)
-				if live {
-					fmt.Fprintf(s.stderr, "\r%s\x1b[K", cutTo(render.Escape(text+": "+said), s.width()))
-				} else {
-					fmt.Fprintln(s.stderr, render.Escape(said))
+				took, figures, v, detail := look(now)
+				switch {
+				case quiet:
+				case live:
+					fmt.Fprintf(s.stderr, "\r%s\x1b[K", cutTo(render.Escape(liveText(text, took, figures, v, detail)), s.errWidth()))
+				case now.Sub(said) >= every-tick/2:
+					said = now
+					fmt.Fprintln(s.stderr, render.Escape(withDetail(progressText(took, figures, v), detail)))
 				}
 			}
 		}
@@ -190,21 +254,38 @@ func (d *jobDisplay) end() {
 	<-d.gone
 }
 
-// progress is the line about a running job at this moment.
-func (r *jobRun) progress(now time.Time) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	text := progressText(now.Sub(r.meter.started), r.status.Figures, r.meter.now(now))
-	if r.status.Detail != "" {
-		text += " — " + r.status.Detail
+func withDetail(text, detail string) string {
+	if detail == "" {
+		return text
 	}
-	return text
+	return text + " — " + detail
 }
 
-// cutTo shortens a line to a terminal's width, 0 for as long as it is.
-func cutTo(text string, width int) string {
-	if runes := []rune(text); width > 0 && len(runes) >= width {
-		return string(runes[:width-1])
+// liveText is the line on a terminal: a bar, where the share is known, before the figures.
+func liveText(text string, took time.Duration, f spec.Figures, v speed, detail string) string {
+	figures := withDetail(progressText(took, f, v), detail)
+	if part, known := share(f); known {
+		return bar(int64(part*1000), 1000) + " " + figures
 	}
-	return text
+	return text + ": " + figures
+}
+
+// errWidth is how many columns the terminal of standard error has now, 0 when it is none.
+func (s *Shell) errWidth() int {
+	if s.errFile == nil || !s.errTerminal {
+		return 0
+	}
+	width, _, err := xterm.GetSize(int(s.errFile.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// cutTo shortens a line to less than a terminal's width, 0 for as long as it is.
+func cutTo(text string, width int) string {
+	if width <= 0 {
+		return text
+	}
+	return runewidth.Truncate(text, width-1, "")
 }

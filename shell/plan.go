@@ -152,7 +152,13 @@ func (s *Shell) apply(ctx context.Context, call *spec.Call, x extras, p *spec.Pl
 // applyJob is apply that goes on with a job which began before, if there is one.
 func (s *Shell) applyJob(ctx context.Context, call *spec.Call, x extras, p *spec.Plan, job *jobRun) (*spec.Table, error) {
 	r := &planRun{shell: s, call: call, plan: p, extras: x, job: job}
-	how, err := r.confirm()
+	how, err := "", error(nil)
+	if x.Background && !hasJobs(p) {
+		err = noBackground(call.Command)
+	}
+	if err == nil {
+		how, err = r.confirm()
+	}
 	if err == nil {
 		r.audit, err = s.audit.begin(s, call, p, how)
 	}
@@ -160,10 +166,14 @@ func (s *Shell) applyJob(ctx context.Context, call *spec.Call, x extras, p *spec
 		err = r.beginJob(how)
 	}
 	if err != nil {
-		if job != nil {
-			job.held.Unlock()
+		if r.job != nil {
+			r.job.held.Unlock()
 		}
 		return nil, single(errors.Join(err, r.audit.end(err, 0)))
+	}
+	if x.Background {
+		t, err := s.background(ctx, r.job)
+		return t, single(errors.Join(err, r.audit.handOn(err, "job "+r.job.folder.id()+" in the background")))
 	}
 	s.changed = true
 	r.done = doneChange{cluster: call.Cluster, table: call.Table, line: call.Line}
@@ -180,6 +190,10 @@ func (s *Shell) applyJob(ctx context.Context, call *spec.Call, x extras, p *spec
 		return p.Answers(), err
 	}
 	return r.table(err == nil), err
+}
+
+func noBackground(c *spec.Command) error {
+	return spec.Errorf(spec.Usage, "%s: nothing of it runs for long, so it cannot run in the background", c.Name)
 }
 
 // confirm asks what the plan demands. A job that is resumed was confirmed when it began.
@@ -206,7 +220,8 @@ func (r *planRun) confirm() (how string, err error) {
 func (r *planRun) beginJob(how string) (err error) {
 	if r.job == nil {
 		r.job, err = r.shell.newJob(r.call, r.plan, how, r.accepts)
-	} else {
+	}
+	if err == nil && !r.extras.Background {
 		err = r.job.begin()
 	}
 	if err == nil && (r.shell.terminal == nil || how == "") { // whoever was asked at the terminal has read them
@@ -317,6 +332,10 @@ func (r *planRun) back() string {
 func (r *planRun) step(ctx context.Context, st spec.Step) error {
 	if st.Expand != nil {
 		return r.expand(ctx, st)
+	}
+	if st.Job != nil && r.job.finished(st.Job.Name) {
+		r.note(st, outcomeAlready, "in an earlier run of job "+r.job.folder.id())
+		return nil
 	}
 	if st.Check != nil {
 		state, err := st.Check(ctx)

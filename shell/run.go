@@ -156,6 +156,9 @@ func (s *Shell) answer(ctx context.Context, call *spec.Call, x extras) (*spec.Ta
 		}
 	}
 	if c.Query != nil {
+		if x.Background && c.Name != jobResumeName {
+			return nil, noBackground(c)
+		}
 		ctx = context.WithValue(ctx, lineExtras{}, x)
 		t, err := c.Query(ctx, call)
 		return t, s.dependency(err)

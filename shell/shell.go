@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -40,6 +41,7 @@ type Shell struct {
 	stderr      *lockedWriter
 	outTerminal bool
 	errTerminal bool
+	errFile     *os.File
 	color       bool
 	dumb        bool // the terminal understands no escape sequences
 
@@ -80,6 +82,7 @@ func (s *Shell) width() int {
 // interactive reads lines at the terminal until the exit word or Ctrl-D.
 func (s *Shell) interactive(ctx context.Context) error {
 	s.banner()
+	s.interruptedJobs()
 	return s.loop(ctx)
 }
 
@@ -87,6 +90,9 @@ func (s *Shell) interactive(ctx context.Context) error {
 func (s *Shell) loop(ctx context.Context) error {
 	var pending string
 	for ctx.Err() == nil {
+		if pending == "" {
+			s.notices()
+		}
 		prompt := term.Prompt{Text: s.prompt(), Color: s.promptColor(), Continuation: pending != ""}
 		if pending != "" {
 			prompt.Text = "...> "

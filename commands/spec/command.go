@@ -120,6 +120,7 @@ const (
 	ArgPair                     // k=v, several joined by commas
 	ArgFile                     // a path on this machine
 	ArgRate                     // how much per second, as ParseRate reads it: 50000rows/s, 20MB/s
+	ArgJob                      // the id of a job
 	ArgCommand                  // the name of a command
 	ArgLine                     // the rest of the line: a command with its own flags, taken as it stands
 )
@@ -174,7 +175,7 @@ var argKindNames = map[ArgKind]string{
 	ArgText: "text", ArgBytes: "bytes", ArgInt: "n", ArgBool: "true|false", ArgDuration: "duration", ArgMillis: "ms",
 	ArgEnum: "word", ArgTable: "table", ArgDatabase: "database", ArgPartition: "partition", ArgEndpoint: "host:port", ArgDisk: "disk",
 	ArgCluster: "cluster", ArgSetting: "setting", ArgService: "service", ArgLocation: "service:path",
-	ArgPair: "k=v,…", ArgFile: "file", ArgRate: "rate", ArgCommand: "command", ArgLine: "command…",
+	ArgPair: "k=v,…", ArgFile: "file", ArgRate: "rate", ArgJob: "id", ArgCommand: "command", ArgLine: "command…",
 }
 
 func (k ArgKind) String() string { return argKindNames[k] }
