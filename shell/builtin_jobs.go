@@ -65,7 +65,7 @@ func jobsWord(s *Shell) spec.Command {
 func (f *foundJob) row() spec.Row {
 	st := f.status
 	var part, rate, bytes, rest any
-	if v, known := share(st.Figures); known {
+	if v, known := f.share(); known {
 		part = 100 * v
 	}
 	if f.alive {
@@ -77,6 +77,14 @@ func (f *foundJob) row() spec.Row {
 	return spec.Row{
 		f.id(), f.spec.Line, st.State, part, st.Figures.Done, orNil(st.Figures.Unit), rate, bytes, rest, f.spec.Created, st.Host,
 	}
+}
+
+// share is how much of the job is done; all of it when it is over, whether or not anybody knew how much that would be.
+func (f *foundJob) share() (float64, bool) {
+	if f.status.State == jobDone {
+		return 1, true
+	}
+	return share(f.status.Figures)
 }
 
 func orNil(text string) any {
@@ -119,7 +127,7 @@ func (f *foundJob) record() *spec.Table {
 	sp, st := f.spec, f.status
 	fig := st.Figures
 	var part, rate, limit, resume any
-	if v, known := share(fig); known {
+	if v, known := f.share(); known {
 		part = 100 * v
 	}
 	if f.alive {

@@ -29,7 +29,7 @@ func ParseRate(text string) (Rate, error) {
 		return r, nil
 	}
 	wrong := func(why string) error {
-		return Errorf(Usage, "%q is no rate: %s", text, why).WithHint("write 50000rows/s, 20MB/s, both with a comma, or none")
+		return Errorf(Usage, "%q is no rate: %s; write 50000rows/s, 20MB/s, both with a comma, or none", text, why)
 	}
 	for part := range strings.SplitSeq(text, ",") {
 		number, bytes := part, 0.0
