@@ -214,8 +214,13 @@ func (r *jobRun) turn(job *spec.Job, cancel context.CancelCauseFunc) {
 	}
 	r.status.Name, r.status.Figures, r.status.Detail = job.Name, spec.Figures{}, ""
 	r.meter = meter{started: time.Now()}
-	if head, _, _, err := r.folder.journal(job.Name).load(); err == nil && head.Figures != nil {
-		r.status.Figures, r.meter.from = *head.Figures, *head.Figures // Restore tells of a damaged one
+	head, _, _, err := r.folder.journal(job.Name).load()
+	if err != nil {
+		return // Restore tells
+	}
+	r.status.Saves[job.Name] = max(r.status.Saves[job.Name], head.Number) // a killed process may not have counted its last
+	if head.Figures != nil {
+		r.status.Figures, r.meter.from = *head.Figures, *head.Figures
 	}
 }
 
