@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"shardsh/commands/spec"
 )
@@ -288,5 +289,98 @@ func TestJobFromAnotherShell(t *testing.T) {
 	want := []spec.Rate{{Rows: 7}, {Rows: 50, Bytes: 1e6}, {Rows: 50, Bytes: 1e6}, {Rows: 50, Bytes: 1e6}}
 	if !slices.Equal(rates, want) {
 		t.Errorf("the rates were %v, want %v", rates, want)
+	}
+}
+
+func TestJobOfAPlanFile(t *testing.T) {
+	c := newCounting(5)
+	b := newBench(t, c.word())
+	file := filepath.Join(b.dir, "plan.json")
+	b.want("count --plan="+file+"\n", ExitDone)
+	c.stopAt(3, errors.New("no space"))
+	b.want("apply "+file+" --yes\n", ExitFailed)
+	b.want("job resume j1\n", ExitDone)
+	if len(c.began) != 2 || c.began[1] != 3 {
+		t.Errorf("the runs began at %v", c.began)
+	}
+}
+
+func TestFinishedJobsArePruned(t *testing.T) {
+	c := newCounting(1)
+	b := newBench(t, c.word())
+	c.stopAt(0, errors.New("no"))
+	b.want("count --yes\n", ExitFailed)
+	for range keptJobs + 2 {
+		b.want("count --yes\n", ExitDone)
+	}
+	ids := b.jobs.ids()
+	if len(ids) != keptJobs+1 || ids[0] != "j53" || ids[len(ids)-2] != "j4" || ids[len(ids)-1] != "j1" {
+		t.Errorf("left are %v", ids)
+	}
+	b.want("jobs\n", ExitDone)
+	if n := strings.Count(b.out.String(), "count"); n != recentJobs {
+		t.Errorf("%d jobs are listed", n)
+	}
+	b.want("jobs --all\n", ExitDone)
+	if n := strings.Count(b.out.String(), "count"); n != keptJobs+1 {
+		t.Errorf("%d jobs are listed", n)
+	}
+	if all, broken := b.jobs.list(); len(all) != keptJobs+1 || len(broken) > 0 || all[0].id() != "j1" || all[0].status.State != jobFailed {
+		t.Errorf("the list is %v %v", all, broken)
+	}
+}
+
+func TestBrokenFolderIsToldOf(t *testing.T) {
+	b := newBench(t, newCounting(1).word())
+	b.want("count --yes; count --yes\n", ExitDone)
+	if err := os.WriteFile(filepath.Join(b.jobs.dir, "j1", "spec.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.want("jobs\n", ExitDone)
+	b.wantText("j1/spec.json")
+	b.wantText("j2")
+}
+
+func TestProgressText(t *testing.T) {
+	f := spec.Figures{
+		Done: 1234567, Total: 2743482, Unit: "rows", Bytes: 150e6, PartsDone: 3, Parts: 8,
+		Counts: []spec.Count{{Name: "skipped", N: 3}, {Name: "expired"}}, Held: "1 partition waits",
+	}
+	for want, got := range map[string]string{
+		"12s 3/8 partitions 1234567 rows 18861 rows/s 12.3 MB/s 45% 1m20s left; skipped 3; 1 partition waits": progressText(12*time.Second, f, speed{18861.4, 12.3e6}),
+		"0s 0 rows 0 rows/s": progressText(0, spec.Figures{}, speed{}),
+		"1s 7 files 7 files/s 1.0 MB/s ~50% 1s left": progressText(time.Second,
+			spec.Figures{Done: 7, Unit: "files", Bytes: 1e6, TotalBytes: 2e6, Estimated: true}, speed{7, 1e6}),
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestMeterForgetsWhatIsLongAgo(t *testing.T) {
+	start := time.Now()
+	m := meter{started: start, from: spec.Figures{Done: 1000, Bytes: 10000}}
+	at := func(seconds float64) time.Time { return start.Add(time.Duration(seconds * float64(time.Second))) }
+	if v := m.now(at(1)); v != (speed{}) {
+		t.Errorf("before anything it is %v", v)
+	}
+	for i := range 101 { // ten seconds at 100/s, then none
+		m.add(at(float64(i)/10), spec.Figures{Done: 1000 + int64(10*i), Bytes: 10000 + int64(20*i)})
+	}
+	if v := m.now(at(10)); v.Rows < 95 || v.Rows > 105 || v.Bytes < 190 || v.Bytes > 210 {
+		t.Errorf("it is %v", v)
+	}
+	if v := m.average(at(10), spec.Figures{Done: 2000, Bytes: 12000}); v != (speed{100, 200}) {
+		t.Errorf("the average is %v", v)
+	}
+	for i := range 80 {
+		m.add(at(10+float64(i)/10), spec.Figures{Done: 2000, Bytes: 12000})
+	}
+	if v := m.now(at(18)); v.Rows != 0 {
+		t.Errorf("standing still it is %v", v)
+	}
+	if len(m.seen) > 2+2*int(meterWindow/meterSlice) {
+		t.Errorf("%d samples are kept", len(m.seen))
 	}
 }
