@@ -122,6 +122,40 @@ func jobShowWord(s *Shell) spec.Command {
 	}
 }
 
+var jobRecordColumns = []spec.Column{
+	{Name: "id"},
+	{Name: "command"},
+	{Name: "cluster"},
+	{Name: "table"},
+	{Name: "plan"},
+	{Name: "state"},
+	{Name: "job"},
+	{Name: "finished", Kind: spec.List},
+	{Name: "progress", Kind: spec.Float, Unit: "%"},
+	{Name: "done", Kind: spec.Int},
+	{Name: "total", Kind: spec.Int},
+	{Name: "unit"},
+	{Name: "bytes", Kind: spec.Size},
+	{Name: "parts_done", Kind: spec.Int},
+	{Name: "parts", Kind: spec.Int},
+	{Name: "rate", Kind: spec.Float, Unit: "/s"},
+	{Name: "limit"},
+	{Name: "counts", Kind: spec.Map},
+	{Name: "held"},
+	{Name: "detail"},
+	{Name: "identity", Kind: spec.Map},
+	{Name: "started", Kind: spec.Time},
+	{Name: "updated", Kind: spec.Time},
+	{Name: "busy", Kind: spec.Duration},
+	{Name: "runs", Kind: spec.Int},
+	{Name: "user"},
+	{Name: "host"},
+	{Name: "pid", Kind: spec.Int},
+	{Name: "exit_code", Kind: spec.Int},
+	{Name: "error"},
+	{Name: "resume"},
+}
+
 // record is all that a job's folder tells.
 func (f *foundJob) record() *spec.Table {
 	sp, st := f.spec, f.status
@@ -148,40 +182,7 @@ func (f *foundJob) record() *spec.Table {
 			identity[name+"."+k] = v
 		}
 	}
-	columns := []spec.Column{
-		{Name: "id"},
-		{Name: "command"},
-		{Name: "cluster"},
-		{Name: "table"},
-		{Name: "plan"},
-		{Name: "state"},
-		{Name: "job"},
-		{Name: "finished", Kind: spec.List},
-		{Name: "progress", Kind: spec.Float, Unit: "%"},
-		{Name: "done", Kind: spec.Int},
-		{Name: "total", Kind: spec.Int},
-		{Name: "unit"},
-		{Name: "bytes", Kind: spec.Size},
-		{Name: "parts_done", Kind: spec.Int},
-		{Name: "parts", Kind: spec.Int},
-		{Name: "rate", Kind: spec.Float, Unit: "/s"},
-		{Name: "limit"},
-		{Name: "counts", Kind: spec.Map},
-		{Name: "held"},
-		{Name: "detail"},
-		{Name: "identity", Kind: spec.Map},
-		{Name: "started", Kind: spec.Time},
-		{Name: "updated", Kind: spec.Time},
-		{Name: "busy", Kind: spec.Duration},
-		{Name: "runs", Kind: spec.Int},
-		{Name: "user"},
-		{Name: "host"},
-		{Name: "pid", Kind: spec.Int},
-		{Name: "exit_code", Kind: spec.Int},
-		{Name: "error"},
-		{Name: "resume"},
-	}
-	return spec.Record(columns, f.id(), sp.Line, orNil(sp.Cluster), orNil(sp.Table), sp.Title, st.State, orNil(st.Name),
+	return spec.Record(jobRecordColumns, f.id(), sp.Line, orNil(sp.Cluster), orNil(sp.Table), sp.Title, st.State, orNil(st.Name),
 		st.Finished, part, fig.Done, fig.Total, orNil(fig.Unit), fig.Bytes, fig.PartsDone, fig.Parts, rate, limit, counts,
 		orNil(fig.Held), orNil(st.Detail), identity, sp.Created, st.Updated, time.Duration(st.Busy*float64(time.Second)).Round(time.Millisecond),
 		st.Runs, sp.User, st.Host, st.PID, st.Code, orNil(st.Error), resume)
