@@ -119,7 +119,7 @@ func (f jobFolder) journal(n string) journal { return journal{f.path(n + ".journ
 var jobID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,40}$`)
 
 // create makes the folder of a new job: j1, j2, … in the order of their beginning. No number is given twice.
-func (j *jobs) create(s jobSpec) (jobFolder, error) {
+func (j *jobs) create(s *jobSpec) (jobFolder, error) {
 	var f jobFolder
 	if err := os.MkdirAll(j.dir, 0o700); err != nil {
 		return f, err
@@ -140,6 +140,7 @@ func (j *jobs) create(s jobSpec) (jobFolder, error) {
 	if err := os.Mkdir(f.dir, 0o700); err != nil {
 		return f, err
 	}
+	s.Created = time.Now().UTC() // under the lock, so that the order is that of the numbers
 	if err := f.put("spec.json", s, true); err != nil {
 		return f, err
 	}
@@ -182,14 +183,33 @@ func (f jobFolder) get(name string, content any) error {
 // lock takes the lock of a job, which is held until it is closed or the process ends.
 func (f jobFolder) lock() (*flock.Flock, error) {
 	lock := flock.New(f.path("lock"))
-	free, err := lock.TryLock()
-	if err == nil && !free {
-		err = spec.Errorf(spec.Refused, "job %s is running", f.id()).WithHint("job show %s tells where; job cancel %s ends it", f.id(), f.id())
+	for {
+		free, err := lock.TryLock()
+		if err != nil {
+			return nil, err
+		}
+		if free {
+			return lock, nil
+		}
+		running, err := f.locked()
+		if err == nil && running {
+			err = spec.Errorf(spec.Refused, "job %s is running", f.id()).WithHint("job show %s tells where; job cancel %s ends it", f.id(), f.id())
+		}
+		if err != nil {
+			return nil, err
+		}
+		time.Sleep(time.Millisecond) // somebody looked just then
 	}
+}
+
+// locked reports whether a process runs the job. It shares the lock for a moment, which keeps nobody from looking, too.
+func (f jobFolder) locked() (bool, error) {
+	lock := flock.New(f.path("lock"))
+	free, err := lock.TryRLock()
 	if err != nil {
-		return nil, err
+		return false, spec.Errorf(spec.Failed, "look whether job %s runs: %w", f.id(), err)
 	}
-	return lock, nil
+	return !free, lock.Close()
 }
 
 // found is a job as its folder tells.
@@ -217,22 +237,22 @@ func (f *foundJob) read() error {
 	if f.spec.Version != jobVersion {
 		return spec.Errorf(spec.Failed, "job %s is of version %d, and this program reads %d", f.id(), f.spec.Version, jobVersion)
 	}
-	lock := flock.New(f.path("lock"))
-	free, err := lock.TryLock()
+	// Looked at in this order, one that ends meanwhile is not taken for one that was killed.
+	alive, err := f.locked()
 	if err != nil {
-		return spec.Errorf(spec.Failed, "look whether job %s runs: %w", f.id(), err)
+		return err
 	}
+	f.status = jobStatus{}
 	err = f.get("status.json", &f.status)
-	if free {
-		lock.Unlock()
-	}
 	if errors.Is(err, os.ErrNotExist) { // it is about to begin, or was killed there
 		f.status, err = jobStatus{State: jobRunning, PID: f.spec.PID, Host: f.spec.Host, Started: f.spec.Created, Updated: f.spec.Created}, nil
 	}
-	f.alive = !free
-	if f.status.State == jobRunning && free {
-		f.status.State = jobInterrupted
+	if err == nil && f.status.State == jobRunning && !alive { // one that began meanwhile is not taken for one either
+		if alive, err = f.locked(); !alive {
+			f.status.State = jobInterrupted
+		}
 	}
+	f.alive = alive
 	return err
 }
 

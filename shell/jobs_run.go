@@ -55,7 +55,7 @@ func (s *Shell) newJob(call *spec.Call, p *spec.Plan, how string, accepts []stri
 	}
 	host, _ := os.Hostname()
 	r := &jobRun{shell: s, spec: jobSpec{
-		Version: jobVersion, Created: time.Now().UTC(), User: userName(), Host: host, PID: os.Getpid(), Program: s.version,
+		Version: jobVersion, User: userName(), Host: host, PID: os.Getpid(), Program: s.version,
 		Line: call.Line, Words: words, Command: call.Command.Name, Args: call.Args, Flags: call.Flags,
 		Cluster: call.Cluster, Table: call.Table, Node: call.Node, Wait: call.Wait, Force: call.Force,
 		Title: p.Title, Class: p.Class().String(), Answer: how, Accepts: accepts, Clusters: s.openedClusters(),
@@ -72,7 +72,7 @@ func (s *Shell) newJob(call *spec.Call, p *spec.Plan, how string, accepts []stri
 		names[st.Job.Name] = true
 		r.spec.Identities[st.Job.Name] = st.Job.Identity
 	}
-	if r.folder, err = s.jobs.create(r.spec); err != nil {
+	if r.folder, err = s.jobs.create(&r.spec); err != nil {
 		return nil, refuse(err)
 	}
 	if r.held, err = r.folder.lock(); err != nil {

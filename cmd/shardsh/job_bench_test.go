@@ -21,7 +21,6 @@ type jobBench struct {
 	program       string
 	home, config  string
 	files         string
-	password      string
 	sandboxOutput strings.Builder
 }
 
@@ -29,7 +28,6 @@ type jobBench struct {
 type shellRun struct {
 	b        *jobBench
 	cmd      *exec.Cmd
-	in       *os.File
 	out, err bytes.Buffer
 }
 

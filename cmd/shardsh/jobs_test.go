@@ -209,9 +209,10 @@ func jobBackground(t *testing.T, b *jobBench) {
 	if out := r.exit(0); !strings.Contains(out, `"state":"done"`) {
 		t.Errorf("job show --follow answers %s", out)
 	}
-	if log, err := os.ReadFile(b.path("jobs", "j1", "log")); err != nil || !strings.Contains(string(log), "recount is over") {
-		t.Errorf("the log is %v %s", err, log)
-	}
+	b.eventually("the log has the outcome", func() bool { // written once the job has ended
+		log, err := os.ReadFile(b.path("jobs", "j1", "log"))
+		return err == nil && strings.Contains(string(log), "recount is over")
+	})
 	var answers []string
 	for _, r := range auditOf(t, b.home) {
 		answers = append(answers, r.Phase+" "+r.Answer+" "+r.Status)
