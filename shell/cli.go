@@ -154,8 +154,8 @@ func Main(p Program) int {
 	}
 	err = s.main(ctx, p)
 	err = errors.Join(err, s.close())
-	var ended *term.SignalError
-	if errors.As(context.Cause(ctx), &ended) || errors.As(err, &ended) {
+	ended := s.ended // a command may have heard of the signal before ctx did
+	if ended != nil || errors.As(context.Cause(ctx), &ended) || errors.As(err, &ended) {
 		if number, ok := ended.Signal.(syscall.Signal); ok {
 			return exitSignal + int(number)
 		}

@@ -51,6 +51,7 @@ func (s *Shell) runOne(parent context.Context, cmd line.Command) error {
 	case <-abandoned:
 		return spec.Errorf(spec.Interrupted, "stopped waiting for the command; it was cancelled and may still be ending")
 	}
+	errors.As(term.CauseOf(ctx), &s.ended)
 	if err != nil && ctx.Err() != nil && parent.Err() == nil && spec.KindOf(err) != spec.UnknownOutcome {
 		err = &spec.Error{Kind: spec.Interrupted, Op: "interrupted", Err: err, Hint: spec.HintOf(err)}
 	}

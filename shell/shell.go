@@ -50,7 +50,8 @@ type Shell struct {
 	lineNumber  int
 	depth       int // of source and wait, to bound recursion
 	planned     []plannedLine
-	changed     bool // the last line changed something
+	changed     bool              // the last line changed something
+	ended       *term.SignalError // what ended a command, and is to end the program; nil for none
 	lastDone    *doneChange
 }
 
