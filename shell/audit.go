@@ -102,10 +102,22 @@ func (e *auditEntry) end(err error, changed int) error {
 	if e == nil {
 		return nil
 	}
+	return e.result(err, changed, "done")
+}
+
+// handOn records that another process makes the change, which it records, too.
+func (e *auditEntry) handOn(err error, to string) error {
+	if e == nil {
+		return nil
+	}
+	return e.result(err, 0, to)
+}
+
+func (e *auditEntry) result(err error, changed int, status string) error {
 	r := e.record
 	took := time.Since(r.Time).Seconds()
 	code := ExitCode(err)
-	r.Time, r.Phase, r.Seconds, r.Code, r.Changed, r.Status = time.Now().UTC(), "result", &took, &code, &changed, "done"
+	r.Time, r.Phase, r.Seconds, r.Code, r.Changed, r.Status = time.Now().UTC(), "result", &took, &code, &changed, status
 	if err != nil {
 		r.Status, r.Error = spec.KindOf(err).String(), err.Error()
 	}

@@ -16,6 +16,7 @@ func builtins(s *Shell) []spec.Command {
 		escapeAllWord(s), timeoutWord(s), useDatabaseWord(s), onWord(s), openmldbWord(s),
 		sourceWord(s), editWord(s), waitWord(s), watchWord(s), historyWord(s), configShowWord(s),
 		holdsWord(s), holdsRestoreWord(s), applyWord(s), undoWord(s),
+		jobsWord(s), jobShowWord(s), jobRateWord(s), jobCancelWord(s), jobResumeWord(s), jobRemoveWord(s),
 		helpWord(s), matrixWord(s), exitCodesWord(), formatsWord(), completionWord(s), versionWord(s), exitWord(),
 		sandboxListWord(s), sandboxKillWord(s), sandboxStartWord(s), sandboxStopWord(s), sandboxPauseWord(s),
 		sandboxSlowWord(s), sandboxFillWord(s), sandboxPartitionWord(s), sandboxHealWord(s), sandboxLoseWord(s), sandboxThrottleWord(s),

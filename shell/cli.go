@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -153,8 +154,8 @@ func Main(p Program) int {
 	}
 	err = s.main(ctx, p)
 	err = errors.Join(err, s.close())
-	var ended *term.SignalError
-	if errors.As(context.Cause(ctx), &ended) || errors.As(err, &ended) {
+	ended := s.ended // a command may have heard of the signal before ctx did
+	if ended != nil || errors.As(context.Cause(ctx), &ended) || errors.As(err, &ended) {
 		if number, ok := ended.Signal.(syscall.Signal); ok {
 			return exitSignal + int(number)
 		}
@@ -284,8 +285,8 @@ func newShell(p Program, f flags) (*Shell, error) {
 		return nil, err
 	}
 	s := &Shell{
-		conf: conf, flags: f, session: newSession(), version: p.Version, getenv: p.Getenv, holds: &holds{dir: dir + "/holds"},
-		stdout: p.Stdout, secrets: &secrets{},
+		conf: conf, flags: f, session: newSession(), version: p.Version, getenv: p.Getenv, holds: &holds{dir: dir + "/holds"}, jobs: &jobs{dir: filepath.Join(dir, "jobs")},
+		stdout: p.Stdout, errFile: p.Stderr, secrets: &secrets{},
 		outTerminal: term.IsTerminal(p.Stdout), errTerminal: term.IsTerminal(p.Stderr), mode: "script",
 	}
 	s.stderr = &lockedWriter{w: p.Stderr, hide: s.secrets.hide}

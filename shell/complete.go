@@ -193,10 +193,12 @@ func (a assistant) values(kind spec.ArgKind, enum []string, name string) ([]cand
 		return out, false
 	case spec.ArgCommand:
 		return a.commandNames(""), false
+	case spec.ArgJob:
+		return plain(a.shell.jobs.ids()), false
 	case spec.ArgBool:
 		return plain([]string{"false", "true"}), false
 	case spec.ArgFile, spec.ArgText, spec.ArgBytes, spec.ArgInt, spec.ArgDuration, spec.ArgMillis, spec.ArgEnum,
-		spec.ArgSetting, spec.ArgPair, spec.ArgLine:
+		spec.ArgSetting, spec.ArgPair, spec.ArgRate, spec.ArgLine:
 	}
 	if kind == spec.ArgFile {
 		return plain(fileNames()), false

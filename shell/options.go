@@ -12,7 +12,7 @@ import (
 
 // sessionOptions are the settings of config.ini that `option` may change while the shell runs.
 var sessionOptions = []string{
-	"output", "timeout", "wait", "confirm", "timing", "trace", "bytes", "escape_all", "read_only", "keep_going", "pager", "highlight",
+	"output", "timeout", "wait", "confirm", "timing", "progress", "trace", "bytes", "escape_all", "read_only", "keep_going", "pager", "highlight",
 }
 
 func formatNames() []string {

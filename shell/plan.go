@@ -40,6 +40,8 @@ type planRun struct {
 	changed int // steps that took effect
 	done    doneChange
 	audit   *auditEntry
+	job     *jobRun  // nil for a plan without jobs
+	accepts []string // what blocked it and was accepted
 }
 
 // planTable shows the steps of a plan before they run.
@@ -116,14 +118,18 @@ func (s *Shell) dependency(err error) error {
 }
 
 func blockedError(p *spec.Plan) error {
-	var why []string
-	for _, b := range p.Blockers {
-		why = append(why, b.Object+": "+b.Why)
-	}
 	return &spec.Error{
-		Kind: spec.Refused, Op: p.Title, Err: errors.New(strings.Join(why, "; ")),
+		Kind: spec.Refused, Op: p.Title, Err: errors.New(strings.Join(blockerTexts(p), "; ")),
 		Hint: "--force turns what blocks it into steps to be confirmed by name",
 	}
+}
+
+func blockerTexts(p *spec.Plan) []string {
+	var all []string
+	for _, b := range p.Blockers {
+		all = append(all, b.Object+": "+b.Why)
+	}
+	return all
 }
 
 // forced turns blockers into steps of class Destroy that only say so.
@@ -140,23 +146,42 @@ func forced(p *spec.Plan) {
 
 // apply confirms a plan, records it, runs its steps and answers their outcomes.
 func (s *Shell) apply(ctx context.Context, call *spec.Call, x extras, p *spec.Plan) (*spec.Table, error) {
-	if len(p.Blockers) > 0 {
-		if !x.Force && !s.flags.force {
-			return nil, blockedError(p)
-		}
-		forced(p)
+	return s.applyJob(ctx, call, x, p, nil)
+}
+
+// applyJob is apply that goes on with a job which began before, if there is one.
+func (s *Shell) applyJob(ctx context.Context, call *spec.Call, x extras, p *spec.Plan, job *jobRun) (*spec.Table, error) {
+	r := &planRun{shell: s, call: call, plan: p, extras: x, job: job}
+	how, err := "", error(nil)
+	if x.Background && !hasJobs(p) {
+		err = noBackground(call.Command)
 	}
-	how, err := s.confirm(p, x)
+	if err == nil {
+		how, err = r.confirm()
+	}
+	if err == nil {
+		r.audit, err = s.audit.begin(s, call, p, how)
+	}
+	if err == nil && hasJobs(p) {
+		err = r.beginJob(how)
+	}
 	if err != nil {
-		return nil, err
+		if r.job != nil {
+			r.job.held.Unlock()
+		}
+		return nil, single(errors.Join(err, r.audit.end(err, 0)))
 	}
-	r := &planRun{shell: s, call: call, plan: p, extras: x}
-	if r.audit, err = s.audit.begin(s, call, p, how); err != nil {
-		return nil, err
+	if x.Background {
+		t, err := s.background(ctx, r.job)
+		return t, single(errors.Join(err, r.audit.handOn(err, "job "+r.job.folder.id()+" in the background")))
 	}
 	s.changed = true
 	r.done = doneChange{cluster: call.Cluster, table: call.Table, line: call.Line}
 	err = r.run(ctx)
+	if r.job != nil {
+		err = single(errors.Join(err, r.job.end(err)))
+		s.jobs.prune()
+	}
 	if r.changed > 0 && !rowsOnly(p) && p.Class() > spec.Read {
 		s.lastDone = &r.done
 	}
@@ -165,6 +190,46 @@ func (s *Shell) apply(ctx context.Context, call *spec.Call, x extras, p *spec.Pl
 		return p.Answers(), err
 	}
 	return r.table(err == nil), err
+}
+
+func noBackground(c *spec.Command) error {
+	return spec.Errorf(spec.Usage, "%s: nothing of it runs for long, so it cannot run in the background", c.Name)
+}
+
+// confirm asks what the plan demands. A job that is resumed was confirmed when it began.
+func (r *planRun) confirm() (how string, err error) {
+	p, s := r.plan, r.shell
+	force := r.extras.Force || s.flags.force
+	known := r.job != nil && r.job.accepted(p)
+	if len(p.Blockers) > 0 {
+		if !force && !known {
+			return "", blockedError(p)
+		}
+		r.accepts = blockerTexts(p)
+		forced(p)
+	}
+	if known {
+		if how, ok := r.job.agreed(p); ok {
+			return how, nil
+		}
+	}
+	return s.confirm(p, r.extras)
+}
+
+// beginJob makes the folder of the plan's jobs, or takes the one there is. What is worth knowing is said before it starts.
+func (r *planRun) beginJob(how string) (err error) {
+	if r.job == nil {
+		r.job, err = r.shell.newJob(r.call, r.plan, how, r.accepts)
+	}
+	if err == nil && !r.extras.Background {
+		err = r.job.begin()
+	}
+	if err == nil && (r.shell.terminal == nil || how == "") { // whoever was asked at the terminal has read them
+		for _, note := range r.plan.Notes {
+			fmt.Fprintf(r.shell.stderr, "%s\n", render.Escape(note))
+		}
+	}
+	return err
 }
 
 func (r *planRun) run(ctx context.Context) error {
@@ -214,22 +279,35 @@ func (r *planRun) verdict(err error) error {
 	kind := spec.KindOf(err)
 	var e *spec.Error
 	switch {
-	case err == nil || kind == spec.PartlyDone || kind == spec.AnsweredNo || kind != spec.Interrupted && r.changed == 0:
+	case err == nil || kind == spec.AnsweredNo:
 		return err
+	case r.job == nil && (kind == spec.PartlyDone || kind != spec.Interrupted && r.changed == 0):
+		return err
+	case r.job != nil && (kind == spec.PartlyDone || kind != spec.Interrupted && kind != spec.UnknownOutcome && r.changed == 0):
+		hint := strings.TrimPrefix(spec.HintOf(err)+"; to go on: "+r.goOn(), "; ")
+		return &spec.Error{Kind: kind, Err: err, Hint: hint}
 	case kind == spec.UnknownOutcome && errors.As(err, &e):
-		e.Hint = strings.TrimPrefix(e.Hint+"; to go on: "+r.call.Line+r.back(), "; ")
+		e.Hint = strings.TrimPrefix(e.Hint+"; to go on: "+r.goOn()+r.back(), "; ")
 		return err
 	case kind != spec.Interrupted:
 		kind = spec.PartlyDone
 	}
 	hint := spec.HintOf(err)
 	if hint == "" || kind == spec.Interrupted {
-		hint = "to go on: " + r.call.Line + r.back()
+		hint = "to go on: " + r.goOn() + r.back()
 	}
 	if err == context.Canceled { // between two steps; what a step was stopped in says so itself
 		err = errors.New("stopped before the next one")
 	}
 	return &spec.Error{Kind: kind, Op: fmt.Sprintf("%d of %d steps done", r.changed, len(r.rows)), Err: err, Hint: hint}
+}
+
+// goOn is the line that does the rest.
+func (r *planRun) goOn() string {
+	if r.job != nil {
+		return r.job.goOn()
+	}
+	return r.call.Line
 }
 
 // backLines is how many lines that lead back are named where the word undo is of no use.
@@ -255,6 +333,10 @@ func (r *planRun) step(ctx context.Context, st spec.Step) error {
 	if st.Expand != nil {
 		return r.expand(ctx, st)
 	}
+	if st.Job != nil && r.job.finished(st.Job.Name) {
+		r.note(st, outcomeAlready, "in an earlier run of job "+r.job.folder.id())
+		return nil
+	}
 	if st.Check != nil {
 		state, err := st.Check(ctx)
 		if err != nil {
@@ -271,9 +353,7 @@ func (r *planRun) step(ctx context.Context, st spec.Step) error {
 		case spec.Todo:
 		}
 	}
-	report := r.shell.newReport(st.Text)
-	err := st.Apply(ctx, report)
-	detail := report.end()
+	detail, err := r.do(ctx, st)
 	if spec.KindOf(err) == spec.UnknownOutcome && err != nil && st.Check != nil {
 		detail, err = r.readBack(ctx, st, err)
 	}
@@ -290,6 +370,16 @@ func (r *planRun) step(ctx context.Context, st spec.Step) error {
 		r.note(st, outcomeFailed, why(st, err))
 	}
 	return err
+}
+
+// do applies a step, or runs its job, and answers the detail of its outcome.
+func (r *planRun) do(ctx context.Context, st spec.Step) (string, error) {
+	if st.Job != nil {
+		return r.job.run(ctx, st)
+	}
+	report := r.shell.newReport(st.Text)
+	err := st.Apply(ctx, report)
+	return report.end(), err
 }
 
 // why is an error without the text of the step that it stands beside.

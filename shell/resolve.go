@@ -26,6 +26,7 @@ type extras struct {
 	WaitSet              bool
 	Timeout              time.Duration
 	Help                 bool
+	Background           bool
 }
 
 // extraFlags documents them, and is what the parser declares from.
@@ -41,6 +42,7 @@ var extraFlags = []spec.Flag{
 	{Name: "wait", Kind: spec.ArgDuration, Help: "how long to wait for what a change caused"},
 	{Name: "no-wait", Kind: spec.ArgBool, Help: "do not wait for what a change caused"},
 	{Name: "timeout", Kind: spec.ArgDuration, Help: "how long to wait for one answer on the wire"},
+	{Name: "background", Kind: spec.ArgBool, Help: "have another process run the job, and go on here"},
 	{Name: "help", Kind: spec.ArgBool, Help: "show the help of the command"},
 }
 
@@ -230,6 +232,8 @@ func (x *extras) put(name, value string) {
 		}
 	case "timeout":
 		x.Timeout, _ = spec.ParseDuration(value, time.Second)
+	case "background":
+		x.Background, _ = strconv.ParseBool(value)
 	case "help":
 		x.Help, _ = strconv.ParseBool(value)
 	}
@@ -354,6 +358,10 @@ func validate(kind spec.ArgKind, values []string, name, value string) error {
 		if _, e := spec.ParseDuration(value, time.Millisecond); e != nil {
 			err = fmt.Errorf("%s: %w", name, e)
 		}
+	case spec.ArgRate:
+		if _, e := spec.ParseRate(value); e != nil {
+			err = fmt.Errorf("%s: %w", name, e)
+		}
 	case spec.ArgEnum:
 		if !slices.Contains(values, value) {
 			err = fmt.Errorf("%s: %q is none of %s", name, value, strings.Join(values, ", "))
@@ -366,7 +374,7 @@ func validate(kind spec.ArgKind, values []string, name, value string) error {
 		}
 	case spec.ArgText, spec.ArgBytes, spec.ArgTable, spec.ArgDatabase, spec.ArgEndpoint, spec.ArgDisk, spec.ArgCluster, spec.ArgSetting, spec.ArgFile,
 		spec.ArgService, spec.ArgLocation,
-		spec.ArgCommand, spec.ArgLine:
+		spec.ArgCommand, spec.ArgJob, spec.ArgLine:
 	}
 	if err != nil {
 		return spec.Errorf(spec.Usage, "%w", err)

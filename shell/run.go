@@ -51,6 +51,7 @@ func (s *Shell) runOne(parent context.Context, cmd line.Command) error {
 	case <-abandoned:
 		return spec.Errorf(spec.Interrupted, "stopped waiting for the command; it was cancelled and may still be ending")
 	}
+	errors.As(term.CauseOf(ctx), &s.ended)
 	if err != nil && ctx.Err() != nil && parent.Err() == nil && spec.KindOf(err) != spec.UnknownOutcome {
 		err = &spec.Error{Kind: spec.Interrupted, Op: "interrupted", Err: err, Hint: spec.HintOf(err)}
 	}
@@ -156,6 +157,10 @@ func (s *Shell) answer(ctx context.Context, call *spec.Call, x extras) (*spec.Ta
 		}
 	}
 	if c.Query != nil {
+		if x.Background && c.Name != jobResumeName {
+			return nil, noBackground(c)
+		}
+		ctx = context.WithValue(ctx, lineExtras{}, x)
 		t, err := c.Query(ctx, call)
 		return t, s.dependency(err)
 	}
@@ -174,6 +179,9 @@ func (s *Shell) answer(ctx context.Context, call *spec.Call, x extras) (*spec.Ta
 	}
 	return s.apply(ctx, call, x, p)
 }
+
+// lineExtras is the key of the extras of the line in the context of its Query: a word that runs another line hands them on.
+type lineExtras struct{}
 
 // able checks that a cluster is chosen and has the abilities the command needs. It dials nothing of the store's.
 func (s *Shell) able(ctx context.Context, call *spec.Call) error {

@@ -24,6 +24,8 @@ type session struct {
 	open     map[string]*opened
 	blocks   map[string]storage.Service
 	resolved map[string]target
+	pinned   map[string]target // names that mean something else meanwhile
+	retired  []*opened         // drivers of names that meant something else
 }
 
 // target is where a cluster name leads.
@@ -88,6 +90,12 @@ func (s *session) aside() (back func()) {
 
 // find resolves a cluster's name or address without dialling anything.
 func (s *Shell) find(name string) (target, error) {
+	s.session.mu.Lock()
+	t, ok := s.session.pinned[name]
+	s.session.mu.Unlock()
+	if ok {
+		return t, nil
+	}
 	if c, ok := s.conf.Cluster(name); ok {
 		return s.configured(c)
 	}
@@ -199,6 +207,9 @@ func (s *Shell) closeAll() error {
 	s.session.mu.Lock()
 	defer s.session.mu.Unlock()
 	var errs []error
+	for _, o := range s.session.retired {
+		errs = append(errs, o.driver.Close())
+	}
 	for name, o := range s.session.open {
 		errs = append(errs, o.driver.Close())
 		delete(s.session.open, name)

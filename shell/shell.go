@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ type Shell struct {
 	sandbox *launcher
 	audit   *auditLog
 	holds   *holds
+	jobs    *jobs
 	history *history
 	secrets *secrets
 	live    *liveValues
@@ -39,6 +41,7 @@ type Shell struct {
 	stderr      *lockedWriter
 	outTerminal bool
 	errTerminal bool
+	errFile     *os.File
 	color       bool
 	dumb        bool // the terminal understands no escape sequences
 
@@ -47,7 +50,8 @@ type Shell struct {
 	lineNumber  int
 	depth       int // of source and wait, to bound recursion
 	planned     []plannedLine
-	changed     bool // the last line changed something
+	changed     bool              // the last line changed something
+	ended       *term.SignalError // what ended a command, and is to end the program; nil for none
 	lastDone    *doneChange
 }
 
@@ -79,6 +83,7 @@ func (s *Shell) width() int {
 // interactive reads lines at the terminal until the exit word or Ctrl-D.
 func (s *Shell) interactive(ctx context.Context) error {
 	s.banner()
+	s.interruptedJobs()
 	return s.loop(ctx)
 }
 
@@ -86,6 +91,9 @@ func (s *Shell) interactive(ctx context.Context) error {
 func (s *Shell) loop(ctx context.Context) error {
 	var pending string
 	for ctx.Err() == nil {
+		if pending == "" {
+			s.notices()
+		}
 		prompt := term.Prompt{Text: s.prompt(), Color: s.promptColor(), Continuation: pending != ""}
 		if pending != "" {
 			prompt.Text = "...> "

@@ -35,7 +35,7 @@ func newBench(t *testing.T, words ...spec.Command) *bench {
 	}
 	b := &bench{t: t, out: &bytes.Buffer{}, err: &bytes.Buffer{}, dir: dir}
 	s := &Shell{
-		conf: conf, session: newSession(), holds: &holds{dir: filepath.Join(dir, "holds")}, stdout: b.out,
+		conf: conf, session: newSession(), holds: &holds{dir: filepath.Join(dir, "holds")}, jobs: &jobs{dir: filepath.Join(dir, "jobs")}, stdout: b.out,
 		mode: "script", history: newHistory(dir, 100), secrets: &secrets{},
 		sandbox: newLauncher(sandbox.LaunchOptions{StateDir: dir}), version: "test",
 	}

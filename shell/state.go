@@ -50,7 +50,10 @@ func appendLine(path string, text []byte, sync bool) error {
 }
 
 // writeDurably puts a file in place so that it is whole or absent after a crash, and on disk when it returns.
-func writeDurably(path string, text []byte) error {
+func writeDurably(path string, text []byte) error { return writeWhole(path, text, true) }
+
+// writeWhole puts a file in place so that whoever reads it sees it whole; durable makes it writeDurably.
+func writeWhole(path string, text []byte, durable bool) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
@@ -59,7 +62,7 @@ func writeDurably(path string, text []byte) error {
 		return err
 	}
 	defer os.Remove(f.Name())
-	if _, err = f.Write(text); err == nil {
+	if _, err = f.Write(text); err == nil && durable {
 		err = f.Sync()
 	}
 	if cerr := f.Close(); err == nil {
@@ -70,6 +73,9 @@ func writeDurably(path string, text []byte) error {
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if !durable {
+		return nil
 	}
 	return syncDir(filepath.Dir(path))
 }

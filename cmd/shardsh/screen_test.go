@@ -31,7 +31,13 @@ const patience = 30 * time.Second
 
 func openConsole(t *testing.T, rows, cols int, env ...string) *console {
 	t.Helper()
-	c := &console{t: t, cmd: exec.Command(program), done: make(chan struct{})}
+	return openConsoleOf(t, exec.Command(program), rows, cols, env...)
+}
+
+// openConsoleOf is openConsole for another program.
+func openConsoleOf(t *testing.T, cmd *exec.Cmd, rows, cols int, env ...string) *console {
+	t.Helper()
+	c := &console{t: t, cmd: cmd, done: make(chan struct{})}
 	c.cmd.Env = append(append(os.Environ(), isolated(t.TempDir())...), env...)
 	c.cmd.Dir = t.TempDir()
 	c.term = vt10x.New(vt10x.WithSize(cols, rows))

@@ -119,6 +119,8 @@ const (
 	ArgLocation                 // a path on a block service: SERVICE:PATH
 	ArgPair                     // k=v, several joined by commas
 	ArgFile                     // a path on this machine
+	ArgRate                     // how much per second, as ParseRate reads it: 50000rows/s, 20MB/s
+	ArgJob                      // the id of a job
 	ArgCommand                  // the name of a command
 	ArgLine                     // the rest of the line: a command with its own flags, taken as it stands
 )
@@ -173,7 +175,7 @@ var argKindNames = map[ArgKind]string{
 	ArgText: "text", ArgBytes: "bytes", ArgInt: "n", ArgBool: "true|false", ArgDuration: "duration", ArgMillis: "ms",
 	ArgEnum: "word", ArgTable: "table", ArgDatabase: "database", ArgPartition: "partition", ArgEndpoint: "host:port", ArgDisk: "disk",
 	ArgCluster: "cluster", ArgSetting: "setting", ArgService: "service", ArgLocation: "service:path",
-	ArgPair: "k=v,…", ArgFile: "file", ArgCommand: "command", ArgLine: "command…",
+	ArgPair: "k=v,…", ArgFile: "file", ArgRate: "rate", ArgJob: "id", ArgCommand: "command", ArgLine: "command…",
 }
 
 func (k ArgKind) String() string { return argKindNames[k] }

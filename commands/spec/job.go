@@ -15,6 +15,8 @@ type Job struct {
 	// Identity is what the journal is true of: ids and creation times of source and target, the flags that decide which
 	// bytes move. A job whose identity has changed since is not resumed, and the difference is named.
 	Identity map[string]string
+	// Rate is the limit to begin with (--max-rate); `job rate` puts another in its place, for later runs too.
+	Rate Rate
 	// Run does the work, from the beginning or from what Work.Restore answers. It ends soon after the context does, having
 	// saved; an error of kind Interrupted or PartlyDone leaves it to be resumed.
 	Run func(ctx context.Context, w Work) error

@@ -50,6 +50,7 @@ var shellKeys = []Key{
 		Name: "timing", Kind: spec.ArgEnum, Default: "auto", Values: []string{"auto", "on", "off"},
 		Help: "say how long a command took: auto (half a second and more), on, off",
 	},
+	{Name: "progress", Kind: spec.ArgBool, Default: "true", Help: "show how far a job has come: a line that moves on a terminal, elsewhere one each second"},
 	{Name: "trace", Kind: spec.ArgBool, Default: "false", Help: "one line on stderr for each call to a server"},
 	{Name: "bytes", Kind: spec.ArgBool, Default: "false", Help: "write sizes as plain numbers of bytes"},
 	{Name: "escape_all", Kind: spec.ArgBool, Default: "false", Help: "write every byte of keys and values as \\xHH"},

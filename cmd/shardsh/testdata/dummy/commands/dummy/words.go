@@ -1,4 +1,4 @@
-// Package dummy holds the one word that only this store has.
+// Package dummy holds the words that only this store has.
 package dummy
 
 import (
@@ -11,7 +11,7 @@ import (
 
 // Words lists the words of the store.
 func Words(env commands.Env) []spec.Command {
-	return []spec.Command{{
+	return []spec.Command{count(env), {
 		Name:    "dummy_tables",
 		Systems: []string{"dummy"},
 		Topic:   "tables",
