@@ -362,8 +362,11 @@ func TestCopyWatermark(t *testing.T) {
 		}()
 		time.Sleep(5 * time.Second)
 		var j journal
-		if err := json.Unmarshal(w.saved, &j); err != nil || len(j.Parts) != 1 {
-			t.Fatal(err, string(w.saved))
+		w.mu.Lock()
+		err := json.Unmarshal(w.saved, &j)
+		w.mu.Unlock()
+		if err != nil || len(j.Parts) != 1 {
+			t.Fatal(err, j)
 		}
 		if n, _ := binary.Uvarint(j.Parts[0].Position); n != 30 || j.Parts[0].Rows != 30 {
 			t.Errorf("the watermark is at %d, %d rows", n, j.Parts[0].Rows)
