@@ -30,7 +30,7 @@ type RowSink struct {
 	o         RowSinkOptions
 }
 
-var _ transfer.Sink[Row] = (*RowSink)(nil)
+var _ transfer.Sink[CopyRow] = (*RowSink)(nil)
 
 const (
 	sinkRows = 500
@@ -47,11 +47,11 @@ func (d *Driver) RowSink(table string, o RowSinkOptions) *RowSink {
 }
 
 // Pieces cuts rows where the hash key or the expiry changes, and where a call would be too large.
-func (s *RowSink) Pieces(rows []Row) iter.Seq[transfer.Piece[Row]] {
-	return func(yield func(transfer.Piece[Row]) bool) {
+func (s *RowSink) Pieces(rows []CopyRow) iter.Seq[transfer.Piece[CopyRow]] {
+	return func(yield func(transfer.Piece[CopyRow]) bool) {
 		for len(rows) > 0 {
 			n, size := s.first(rows)
-			if !yield(transfer.Piece[Row]{Rows: rows[:n:n], Bytes: size}) {
+			if !yield(transfer.Piece[CopyRow]{Rows: rows[:n:n], Bytes: size}) {
 				return
 			}
 			rows = rows[n:]
@@ -60,7 +60,7 @@ func (s *RowSink) Pieces(rows []Row) iter.Seq[transfer.Piece[Row]] {
 }
 
 // first is how many rows the first call takes.
-func (s *RowSink) first(rows []Row) (n int, size int64) {
+func (s *RowSink) first(rows []CopyRow) (n int, size int64) {
 	head := &rows[0]
 	size = int64(len(head.Key) - 2 + len(head.Value))
 	end := hashEnd(head.Key)
@@ -84,7 +84,7 @@ func (s *RowSink) first(rows []Row) (n int, size int64) {
 func hashEnd(key []byte) int { return 2 + int(binary.BigEndian.Uint16(key)) }
 
 // Write writes a piece.
-func (s *RowSink) Write(ctx context.Context, piece transfer.Piece[Row]) (transfer.Written, error) {
+func (s *RowSink) Write(ctx context.Context, piece transfer.Piece[CopyRow]) (transfer.Written, error) {
 	head := &piece.Rows[0]
 	n := int64(len(piece.Rows))
 	expires := head.ExpireTS

@@ -13,10 +13,6 @@ import (
 	"shardsh/commands/spec"
 )
 
-// Row is a row as scans answer it: Key is a full key, ExpireTS counts from wire.Epoch, 0 for never. Its bytes alias the
-// answer it came in.
-type Row = wire.KeyValue
-
 // RowSourceOptions say which rows of a table a RowSource has.
 type RowSourceOptions struct {
 	// ScanOptions choose rows, and how many of them are asked for at a time. Partition is not looked at.
@@ -43,7 +39,7 @@ type RowSource struct {
 	sizes map[int]int32 // rows to ask for, by part
 }
 
-var _ transfer.Source[Row] = (*RowSource)(nil)
+var _ transfer.Source[CopyRow] = (*RowSource)(nil)
 
 const (
 	batchBytes = 1 << 20
@@ -91,7 +87,7 @@ func (s *RowSource) Parts(ctx context.Context) ([]transfer.Part, error) {
 		if s.o.Partitions != nil && !slices.Contains(s.o.Partitions, i) {
 			continue
 		}
-		start := place{app: r.AppID, count: r.spread(i), index: i}
+		start := mark{app: r.AppID, count: r.spread(i), index: i}
 		g := s.o.Guesses[i]
 		list = append(list, transfer.Part{Number: i, Start: start.position(), Rows: g.Rows, Bytes: g.Bytes})
 	}
@@ -99,8 +95,8 @@ func (s *RowSource) Parts(ctx context.Context) ([]transfer.Part, error) {
 }
 
 // Read reads a part from a position; nil is the beginning of that partition as it is now.
-func (s *RowSource) Read(ctx context.Context, part int, after transfer.Position) iter.Seq2[transfer.Batch[Row], error] {
-	return func(yield func(transfer.Batch[Row], error) bool) {
+func (s *RowSource) Read(ctx context.Context, part int, after transfer.Position) iter.Seq2[transfer.Batch[CopyRow], error] {
+	return func(yield func(transfer.Batch[CopyRow], error) bool) {
 		scan, err := s.scanner(ctx, part, after)
 		for err == nil && scan != nil {
 			if !s.readOne(ctx, scan, part, yield) {
@@ -114,7 +110,7 @@ func (s *RowSource) Read(ctx context.Context, part int, after transfer.Position)
 			}
 		}
 		if err != nil {
-			yield(transfer.Batch[Row]{}, err)
+			yield(transfer.Batch[CopyRow]{}, err)
 		}
 	}
 }
@@ -122,7 +118,7 @@ func (s *RowSource) Read(ctx context.Context, part int, after transfer.Position)
 func (s *RowSource) scanner(ctx context.Context, part int, after transfer.Position) (*scanner, error) {
 	scan := &scanner{d: s.d, plan: s.plan, context: noContext}
 	if after != nil {
-		at, err := parsePlace(after)
+		at, err := parseMark(after)
 		if err != nil {
 			return nil, &spec.Error{Kind: spec.Failed, Op: s.plan.op, Err: err}
 		}
@@ -143,7 +139,7 @@ func (s *RowSource) scanner(ctx context.Context, part int, after transfer.Positi
 // readOne yields the rows of one partition, asking for the next ones while these are dealt with, and reports whether
 // to go on.
 func (s *RowSource) readOne(
-	ctx context.Context, scan *scanner, part int, yield func(transfer.Batch[Row], error) bool,
+	ctx context.Context, scan *scanner, part int, yield func(transfer.Batch[CopyRow], error) bool,
 ) bool {
 	scan.size = s.size(part)
 	next := s.d.fetch(ctx, scan)
@@ -155,14 +151,14 @@ func (s *RowSource) readOne(
 			continue
 		}
 		if b.err != nil {
-			yield(transfer.Batch[Row]{}, b.err)
+			yield(transfer.Batch[CopyRow]{}, b.err)
 			return false
 		}
-		out := transfer.Batch[Row]{After: placeOf(scan).position()}
+		out := transfer.Batch[CopyRow]{After: markOf(scan).position()}
 		size, err := s.keep(&b, &out)
 		if err != nil {
 			scan.clear()
-			yield(transfer.Batch[Row]{}, err)
+			yield(transfer.Batch[CopyRow]{}, err)
 			return false
 		}
 		if b.done {
@@ -178,7 +174,7 @@ func (s *RowSource) readOne(
 }
 
 // keep moves the rows that match from an answer to a batch. It answers how many bytes came.
-func (s *RowSource) keep(b *batch, out *transfer.Batch[Row]) (size int64, err error) {
+func (s *RowSource) keep(b *batch, out *transfer.Batch[CopyRow]) (size int64, err error) {
 	rows := b.rows
 	kept := rows[:0]
 	for i := range rows {
@@ -245,22 +241,22 @@ func (s *RowSource) size(part int) int32 {
 // Judge says what an error of Read or Parts means.
 func (s *RowSource) Judge(err error) transfer.Verdict { return judge(err) }
 
-// place is where a scan is: what scan_split.go needs to go on, also after a split.
-type place struct {
+// mark is where a scan is: what scan_split.go needs to go on, also after a split.
+type mark struct {
 	app          int32
 	count, index int
 	last, out    []byte // keys, nil for none
 }
 
-func placeOf(s *scanner) place {
-	return place{app: s.appID, count: s.count, index: s.index, last: s.last, out: s.lastOut}
+func markOf(s *scanner) mark {
+	return mark{app: s.appID, count: s.count, index: s.index, last: s.last, out: s.lastOut}
 }
 
-const placeVersion = 1
+const markVersion = 1
 
-func (p place) position() transfer.Position {
+func (p mark) position() transfer.Position {
 	b := make([]byte, 0, 24+len(p.last)+len(p.out))
-	b = append(b, placeVersion)
+	b = append(b, markVersion)
 	b = binary.AppendUvarint(b, uint64(uint32(p.app)))
 	b = binary.AppendUvarint(b, uint64(p.count))
 	b = binary.AppendUvarint(b, uint64(p.index))
@@ -268,12 +264,12 @@ func (p place) position() transfer.Position {
 	return append(binary.AppendUvarint(b, uint64(len(p.out))), p.out...)
 }
 
-var errPlace = errors.New("the saved position makes no sense")
+var errMark = errors.New("the saved position makes no sense")
 
-// parsePlace reads a position; no key is as short as nothing.
-func parsePlace(b transfer.Position) (place, error) {
-	if len(b) == 0 || b[0] != placeVersion {
-		return place{}, errPlace
+// parseMark reads a position; no key is as short as nothing.
+func parseMark(b transfer.Position) (mark, error) {
+	if len(b) == 0 || b[0] != markVersion {
+		return mark{}, errMark
 	}
 	b = b[1:]
 	ok := true
@@ -300,10 +296,10 @@ func parsePlace(b transfer.Position) (place, error) {
 		return k
 	}
 	app, count, index := number(), number(), number()
-	p := place{app: int32(uint32(app)), count: int(count), index: int(index), last: key(), out: key()}
+	p := mark{app: int32(uint32(app)), count: int(count), index: int(index), last: key(), out: key()}
 	const most = 1 << 24 // partitions
 	if !ok || len(b) > 0 || app >= 1<<31 || count == 0 || count > most || index >= count {
-		return place{}, errPlace
+		return mark{}, errMark
 	}
 	return p, nil
 }

@@ -114,34 +114,34 @@ func TestSourceThroughSplit(t *testing.T) {
 	}
 }
 
-func TestPlaces(t *testing.T) {
-	for _, p := range []place{
+func TestMarks(t *testing.T) {
+	for _, p := range []mark{
 		{app: 1, count: 1},
 		{app: 1<<31 - 1, count: 8, index: 7, last: []byte("\x00\x01a"), out: []byte("\x00\x00")},
 		{app: 2, count: 64, index: 3, out: bytes.Repeat([]byte("x"), 300)},
 	} {
-		got, err := parsePlace(p.position())
+		got, err := parseMark(p.position())
 		if err != nil {
 			t.Error(err)
 		}
-		if diff := cmp.Diff(p, got, cmp.AllowUnexported(place{})); diff != "" {
+		if diff := cmp.Diff(p, got, cmp.AllowUnexported(mark{})); diff != "" {
 			t.Error(diff)
 		}
 	}
 	for _, bad := range []transfer.Position{
 		{}, {1}, {2, 1, 1, 0, 0, 0}, {1, 1, 0, 0, 0, 0}, {1, 1, 1, 1, 0, 0}, {1, 1, 1, 0, 9, 0}, {1, 1, 1, 0, 0, 0, 0},
 	} {
-		if p, err := parsePlace(bad); err == nil {
+		if p, err := parseMark(bad); err == nil {
 			t.Errorf("%v is %+v", bad, p)
 		}
 	}
 }
 
-func FuzzPlace(f *testing.F) {
-	f.Add([]byte(place{app: 1, count: 8, index: 3, last: []byte("\x00\x01a")}.position()))
+func FuzzMark(f *testing.F) {
+	f.Add([]byte(mark{app: 1, count: 8, index: 3, last: []byte("\x00\x01a")}.position()))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if p, err := parsePlace(b); err == nil {
-			if again, err := parsePlace(p.position()); err != nil || !cmp.Equal(p, again, cmp.AllowUnexported(place{})) {
+		if p, err := parseMark(b); err == nil {
+			if again, err := parseMark(p.position()); err != nil || !cmp.Equal(p, again, cmp.AllowUnexported(mark{})) {
 				t.Errorf("%+v, %+v, %v", p, again, err)
 			}
 		}
@@ -158,11 +158,11 @@ func TestSourceOfAnotherTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		at   place
+		at   mark
 		want string
 	}{
-		{place{app: 3, count: 2}, "its id was 3 and is 2"},
-		{place{app: 2, count: 8}, "it had 8 partitions and has 2"},
+		{mark{app: 3, count: 2}, "its id was 3 and is 2"},
+		{mark{app: 2, count: 8}, "it had 8 partitions and has 2"},
 	} {
 		for _, err := range src.Read(t.Context(), 0, c.at.position()) {
 			if err == nil || !strings.Contains(err.Error(), c.want) || src.Judge(err) != transfer.Fatal {
@@ -205,7 +205,7 @@ func TestSourceFitsBatches(t *testing.T) {
 // Pieces are whole, in order, of one hash key and one expiry, and within the bounds.
 func TestPieces(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	var rows []Row
+	var rows []CopyRow
 	for i := range 3000 {
 		hash := []string{"", "a", "ab", "b"}[i*4/3000]
 		key, _ := wire.EncodeKey([]byte(hash), fmt.Appendf(nil, "%05d", i))
@@ -217,7 +217,7 @@ func TestPieces(t *testing.T) {
 		if i%700 > 350 {
 			expires = int32(i / 30)
 		}
-		rows = append(rows, Row{Key: key, Value: make([]byte, size), ExpireTS: expires})
+		rows = append(rows, CopyRow{Key: key, Value: make([]byte, size), ExpireTS: expires})
 	}
 	for _, o := range []RowSinkOptions{{}, {MaxRows: 7}, {NoTTL: true}, {NoOverwrite: true}} {
 		s := (&Driver{}).RowSink("t", o)

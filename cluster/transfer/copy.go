@@ -16,6 +16,9 @@ import (
 type CopyOptions struct {
 	// What is being done, for errors and outcomes: "copy TableA to TableB of ClusterB".
 	What string
+	// Into says what the rows are written to, so that a journal about another table is not gone on from. It is for what
+	// the job's identity cannot know, since it may not exist when the job is planned.
+	Into string
 	// Window bounds the batches of a part that were read and are not yet behind its watermark; 40. That many, and what
 	// was acknowledged since the last Save, are sent again after a crash.
 	Window int
@@ -214,7 +217,6 @@ func (c *copier[R]) trouble(err error) {
 
 // outcome turns what ended the copy into what the shell is told.
 func (c *copier[R]) outcome(ctx context.Context, t Totals, err error) error {
-	c.work.Detail("%s", t)
 	switch {
 	case err == nil:
 		return nil

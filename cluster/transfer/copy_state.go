@@ -99,6 +99,7 @@ func errorName(err error) string {
 // journal is what a copy saves.
 type journal struct {
 	Version int              `json:"version"`
+	Into    string           `json:"into,omitempty"`
 	Parts   []journalPart    `json:"parts"`
 	Retries int64            `json:"retries,omitempty"`
 	Errors  map[string]int64 `json:"errors,omitempty"`
@@ -125,6 +126,9 @@ func (c *copier[R]) restore(j *journal) error {
 	if j.Version != journalVersion {
 		return bad(fmt.Sprintf("it is of version %d", j.Version))
 	}
+	if j.Into != c.o.Into {
+		return bad(fmt.Sprintf("it is about %s, and the rows would go to %s", j.Into, c.o.Into))
+	}
 	seen := map[int]bool{}
 	for _, p := range j.Parts {
 		if seen[p.Part] || p.Part < 0 {
@@ -139,7 +143,7 @@ func (c *copier[R]) restore(j *journal) error {
 
 // save writes the journal.
 func (c *copier[R]) save() error {
-	j := journal{Version: journalVersion, Parts: make([]journalPart, len(c.parts))}
+	j := journal{Version: journalVersion, Into: c.o.Into, Parts: make([]journalPart, len(c.parts))}
 	for i, p := range c.parts {
 		p.mu.Lock()
 		j.Parts[i] = p.saved
