@@ -206,7 +206,7 @@ func (x *box) fillTable(table string, rows, perHash int) {
 				list[i] = pegasus.SortValue{Sort: fmt.Appendf(nil, "%03d", i), Value: value}
 			}
 			for n := w; n < rows/perHash; n += settersAtOnce {
-				if _, err := x.d.MultiSet(x.b.Context(), table, fmt.Appendf(nil, "user_%08d", n), list, 0); err != nil {
+				if _, err := x.d.MultiSet(x.b.Context(), table, fmt.Appendf(nil, "user_%06d", n), list, 0); err != nil {
 					return err
 				}
 			}

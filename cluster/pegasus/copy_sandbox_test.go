@@ -1,0 +1,255 @@
+package pegasus
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
+
+	"shardsh/cluster/pegasus/wire"
+	"shardsh/cluster/transfer"
+)
+
+// copied are the rows of a table with their expiries.
+func copied(t *testing.T, d *Driver, table string) map[string]string {
+	t.Helper()
+	src, err := d.RowSource(table, RowSourceOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts, err := src.Parts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]string{}
+	for _, p := range parts {
+		for b, err := range src.Read(t.Context(), p.Number, p.Start) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, kv := range b.Rows {
+				if _, twice := rows[string(kv.Key)]; twice {
+					t.Errorf("%q comes twice", kv.Key)
+				}
+				rows[string(kv.Key)] = fmt.Sprintf("%x until %d", fingerprint(kv.Value), kv.ExpireTS)
+			}
+		}
+	}
+	return rows
+}
+
+// fingerprint is the value where it is short, else what tells large ones apart.
+func fingerprint(b []byte) []byte {
+	if len(b) <= 40 {
+		return b
+	}
+	return fmt.Appendf(nil, "%d bytes, %x", len(b), wire.Hash(b, nil))
+}
+
+// TestCopyOddRows copies rows of every odd kind from a table of 8 partitions to one of 16: expiries of their own, empty
+// values and sort keys, empty hash keys, every byte, values as large as a write takes.
+func TestCopyOddRows(t *testing.T) {
+	d := onebox(t)
+	for name, n := range map[string]int{"from": 8, "to": 16} {
+		if _, err := d.CreateApp(t.Context(), NewApp{Name: name, Partitions: n, Replicas: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	set := func(hash, sort, value string, ttl time.Duration) {
+		t.Helper()
+		for { // the table may still be made
+			_, err := d.Set(ctx, "from", []byte(hash), []byte(sort), []byte(value), ttl)
+			if err == nil {
+				return
+			}
+			if judge(err) == transfer.Fatal || ctx.Err() != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i := range 256 {
+		b := string([]byte{byte(i)})
+		set("byte"+b, b, b, 0)
+		set("bytes", b+b, "", time.Hour)
+		set("", "no hash key "+b, b, time.Duration(i)*time.Minute)
+	}
+	for i := range 300 {
+		set("ttls", fmt.Sprintf("%03d", i), "v", time.Hour+time.Duration(i/7)*time.Second)
+	}
+	set("empty", "", "", 0)
+	set(strings.Repeat("h", 1000), strings.Repeat("s", 1000), "long keys", 0)
+	const around = 200 // of a request, besides the value
+	for i := range 40 {
+		set("large", fmt.Sprint(i), strings.Repeat(string(rune('a'+i%26)), 1<<20-around), 0)
+	}
+	for i := range 50 {
+		set("soon", fmt.Sprint(i), "gone in a moment", time.Second)
+	}
+	src, err := d.RowSource("from", RowSourceOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &copyWork{}
+	total, err := transfer.Copy(ctx, src, d.RowSink("to", RowSinkOptions{}), transfer.CopyOptions{What: "copy"}, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v", total)
+	want, got := copied(t, d, "from"), copied(t, d, "to")
+	for _, rows := range []map[string]string{want, got} {
+		maps.DeleteFunc(rows, func(key, _ string) bool { return strings.HasPrefix(key, "\x00\x04soon") })
+	}
+	if len(want) != 3*256+300+2+40 {
+		t.Errorf("%d rows", len(want))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Without overwriting only rows that are not there are written, and only those are counted; without times to live none
+// has one; without values none has one.
+func TestCopyChoices(t *testing.T) {
+	d := onebox(t)
+	for i := range 100 {
+		set(t, d, "demo", fmt.Sprint("h", i%10), fmt.Sprint(i), fmt.Sprint("v", i), time.Hour)
+	}
+	if _, err := d.CreateApp(t.Context(), NewApp{Name: "to", Partitions: 4, Replicas: 1}); err != nil {
+		t.Fatal(err)
+	}
+	run := func(scan ScanOptions, o RowSinkOptions) transfer.Totals {
+		t.Helper()
+		scan.HashKey = Filter{"prefix", []byte("h")}
+		src, err := d.RowSource("demo", RowSourceOptions{ScanOptions: scan})
+		if err != nil {
+			t.Fatal(err)
+		}
+		total, err := transfer.Copy(t.Context(), src, d.RowSink("to", o), transfer.CopyOptions{What: "copy"}, &copyWork{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return total
+	}
+	run(ScanOptions{SortKey: Filter{"postfix", []byte("0")}}, RowSinkOptions{NoTTL: true})
+	got := copied(t, d, "to")
+	if len(got) != 10 || got["\x00\x02h050"] != fmt.Sprintf("%x until 0", "v50") {
+		t.Errorf("%v", got)
+	}
+	if total := run(ScanOptions{NoValue: true}, RowSinkOptions{NoOverwrite: true}); total.Rows != 90 || total.Kept != 10 {
+		t.Errorf("%+v", total)
+	}
+	got = copied(t, d, "to")
+	if len(got) != 100 || got["\x00\x02h050"] != fmt.Sprintf("%x until 0", "v50") || !strings.HasPrefix(got["\x00\x02h151"], " until ") {
+		t.Errorf("%v", got)
+	}
+	total := run(ScanOptions{Value: Filter{"exact", []byte("v7")}}, RowSinkOptions{})
+	if total.Rows != 1 || total.Filtered != 99 {
+		t.Errorf("%+v", total)
+	}
+}
+
+func set(t *testing.T, d *Driver, table, hash, sort, value string, ttl time.Duration) {
+	t.Helper()
+	if _, err := d.Set(t.Context(), table, []byte(hash), []byte(sort), []byte(value), ttl); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSourceFilters holds every combination of filters against a table in memory.
+func TestSourceFilters(t *testing.T) {
+	d := onebox(t)
+	seed := uint64(time.Now().UnixNano())
+	t.Log("seed", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	piece := func() string { return string([]byte("ab\x00\xff")[r.IntN(4)]) }
+	text := func(most int) string {
+		var b strings.Builder
+		for range r.IntN(most + 1) {
+			b.WriteString(piece())
+		}
+		return b.String()
+	}
+	type key struct{ hash, sort string }
+	model := map[key]string{}
+	var group errgroup.Group
+	group.SetLimit(50)
+	for len(model) < 10_000 {
+		hash := piece() + text(5)
+		var rows []SortValue
+		for range 1 + r.IntN(40) {
+			k := key{hash, text(6)}
+			if _, twice := model[k]; !twice {
+				model[k] = text(5)
+				rows = append(rows, SortValue{[]byte(k.sort), []byte(model[k])})
+			}
+		}
+		if len(rows) > 0 {
+			group.Go(func() error {
+				_, err := d.MultiSet(t.Context(), "demo", []byte(hash), rows, 0)
+				return err
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	met := 0
+	types := []string{"", "anywhere", "prefix", "postfix", "exact"}
+	for _, hashType := range types {
+		for _, sortType := range types {
+			for _, valueType := range types {
+				o := ScanOptions{
+					Batch:   1000,
+					HashKey: Filter{hashType, []byte(piece() + text(1))}, SortKey: Filter{sortType, []byte(text(2))}, Value: Filter{valueType, []byte(text(2))},
+				}
+				want := map[string]string{}
+				for k, v := range model {
+					if o.HashKey.match([]byte(k.hash)) && o.SortKey.match([]byte(k.sort)) && o.Value.match([]byte(v)) {
+						full, _ := wire.EncodeKey([]byte(k.hash), []byte(k.sort))
+						want[string(full)] = v
+					}
+				}
+				got := map[string]string{}
+				for _, kv := range sourceRows(t, d, o) {
+					got[string(kv.Key)] = string(kv.Value)
+				}
+				met += len(want)
+				if !maps.Equal(got, want) {
+					t.Errorf("%+v: %d rows of %d", o, len(got), len(want))
+				}
+			}
+		}
+	}
+	if met < 2*len(model) {
+		t.Errorf("%d rows met the filters", met)
+	}
+}
+
+func sourceRows(t *testing.T, d *Driver, o ScanOptions) (rows []CopyRow) {
+	t.Helper()
+	src, err := d.RowSource("demo", RowSourceOptions{ScanOptions: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts, err := src.Parts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range parts {
+		for b, err := range src.Read(t.Context(), p.Number, p.Start) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows = append(rows, b.Rows...)
+		}
+	}
+	return rows
+}
