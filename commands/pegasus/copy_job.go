@@ -2,6 +2,7 @@ package pegasus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -94,6 +95,15 @@ func (x *rowCopy) verifyStep() spec.Step {
 	c.sourceView.NoValue, c.sourceView.NoTTL = x.options.NoValue, x.noTTL
 	step, _ := verifyStep(c)
 	step.Job.Rate = x.rate
+	run := step.Job.Run
+	step.Job.Run = func(ctx context.Context, w spec.Work) error {
+		err := run(ctx, w)
+		var e *spec.Error
+		if spec.KindOf(err) == spec.AnsweredNo && errors.As(err, &e) {
+			return e.WithHint("diff_data -c %s -a %s lists them", shown(x.target.cluster), shown(x.target.app.Name))
+		}
+		return err
+	}
 	return step
 }
 
