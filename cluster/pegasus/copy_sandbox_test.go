@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"shardsh/cluster/pegasus/wire"
 	"shardsh/cluster/transfer"
+	"shardsh/commands/spec"
 )
 
 // copied are the rows of a table with their expiries.
@@ -252,4 +254,88 @@ func sourceRows(t *testing.T, d *Driver, o ScanOptions) (rows []CopyRow) {
 		}
 	}
 	return rows
+}
+
+// TestCopyThroughSplits splits both tables while rows are copied, stops the copy in the midst of that, and resumes it after
+// the source has twice as many partitions.
+func TestCopyThroughSplits(t *testing.T) {
+	d := onebox(t)
+	for _, name := range []string{"from", "to"} {
+		if _, err := d.CreateApp(t.Context(), NewApp{Name: name, Partitions: 4, Replicas: 3}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitReady(t, d, "from", 4)
+	waitReady(t, d, "to", 4)
+	const rows, perHash = 12_000, 10
+	for i := range rows / perHash {
+		list := make([]SortValue, perHash)
+		for j := range list {
+			list[j] = SortValue{fmt.Append(nil, j), fmt.Append(nil, i, j)}
+		}
+		if _, err := d.MultiSet(t.Context(), "from", fmt.Append(nil, "h", i), list, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var started atomic.Bool
+	var group errgroup.Group
+	w := &copyWork{rate: spec.Rate{Rows: 4000}}
+	w.shown = func(f spec.Figures) {
+		if f.Done > rows/6 && !started.Swap(true) {
+			for _, name := range []string{"from", "to"} {
+				group.Go(func() error { return d.StartSplit(t.Context(), name, 8) })
+			}
+		}
+		if f.Done > rows/2 {
+			stop()
+		}
+	}
+	run := func(ctx context.Context) (transfer.Totals, error) {
+		src, err := d.RowSource("from", RowSourceOptions{ScanOptions: ScanOptions{Batch: 20}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := transfer.CopyOptions{What: "copy", SaveEvery: 100 * time.Millisecond, Window: 4}
+		return transfer.Copy(ctx, src, d.RowSink("to", RowSinkOptions{}), o, w)
+	}
+	if total, err := run(ctx); spec.KindOf(err) != spec.Interrupted || total.Rows == rows {
+		t.Fatal(total, err)
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	waitReady(t, d, "from", 8)
+	waitReady(t, d, "to", 8)
+	w.rate, w.shown = spec.Rate{}, nil
+	total, err := run(t.Context())
+	if err != nil || total.Rows != rows || w.last.Parts != 4 {
+		t.Fatal(total, w.last, err)
+	}
+	if diff := cmp.Diff(copied(t, d, "from"), copied(t, d, "to")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// waitReady waits until a table has so many partitions, all of which can be written.
+func waitReady(t *testing.T, d *Driver, table string, partitions int) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; {
+		a, err := d.Partitions(t.Context(), table)
+		ready := 0
+		if err == nil {
+			for _, p := range a.Partitions {
+				if p.Primary != "" && len(p.Secondaries) == 2 && p.Ballot > 0 {
+					ready++
+				}
+			}
+		}
+		if err == nil && len(a.Partitions) == partitions && ready == partitions {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s has %d partitions ready, %v", table, ready, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }

@@ -25,11 +25,13 @@ type copyWork struct {
 	mu    sync.Mutex
 	saved []byte
 	last  spec.Figures
+	rate  spec.Rate
+	shown func(spec.Figures)
 }
 
 func (w *copyWork) Progress(int64, int64, string) {}
 func (w *copyWork) Detail(string, ...any)         {}
-func (w *copyWork) Rate() spec.Rate               { return spec.Rate{} }
+func (w *copyWork) Rate() spec.Rate               { return w.rate }
 
 func (w *copyWork) Restore(state any) (bool, error) {
 	return w.saved != nil, json.Unmarshal(append([]byte(nil), orNull(w.saved)...), state)
@@ -53,6 +55,9 @@ func (w *copyWork) Show(f spec.Figures) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.last = f
+	if w.shown != nil {
+		w.shown(f)
+	}
 }
 
 // A part neither loses nor doubles rows, whenever partitions are split under it, and wherever reading is taken up again
