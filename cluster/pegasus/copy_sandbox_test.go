@@ -165,32 +165,21 @@ func set(t *testing.T, d *Driver, table, hash, sort, value string, ttl time.Dura
 	}
 }
 
-// TestSourceFilters holds every combination of filters against a table in memory.
-func TestSourceFilters(t *testing.T) {
-	d := onebox(t)
-	seed := uint64(time.Now().UnixNano())
-	t.Log("seed", seed)
-	r := rand.New(rand.NewPCG(seed, 1))
-	piece := func() string { return string([]byte("ab\x00\xff")[r.IntN(4)]) }
-	text := func(most int) string {
-		var b strings.Builder
-		for range r.IntN(most + 1) {
-			b.WriteString(piece())
-		}
-		return b.String()
-	}
-	type key struct{ hash, sort string }
-	model := map[key]string{}
+// filterRows writes rows of keys and values that filters may meet, and answers them by their full keys.
+func filterRows(t *testing.T, d *Driver, text func(least, most int) string, n int) map[string]string {
+	t.Helper()
+	model := map[string]string{}
 	var group errgroup.Group
 	group.SetLimit(50)
-	for len(model) < 10_000 {
-		hash := piece() + text(5)
+	for len(model) < n {
+		hash := text(1, 6)
 		var rows []SortValue
-		for range 1 + r.IntN(40) {
-			k := key{hash, text(6)}
-			if _, twice := model[k]; !twice {
-				model[k] = text(5)
-				rows = append(rows, SortValue{[]byte(k.sort), []byte(model[k])})
+		for range 20 {
+			sort, value := text(0, 6), text(0, 5)
+			full, _ := wire.EncodeKey([]byte(hash), []byte(sort))
+			if _, twice := model[string(full)]; !twice {
+				model[string(full)] = value
+				rows = append(rows, SortValue{[]byte(sort), []byte(value)})
 			}
 		}
 		if len(rows) > 0 {
@@ -203,31 +192,42 @@ func TestSourceFilters(t *testing.T) {
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	met := 0
+	return model
+}
+
+// TestSourceFilters holds every combination of filters against a table in memory.
+func TestSourceFilters(t *testing.T) {
+	d := onebox(t)
+	seed := uint64(time.Now().UnixNano())
+	t.Log("seed", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	text := func(least, most int) string {
+		b := make([]byte, least+r.IntN(most-least+1))
+		for i := range b {
+			b[i] = "ab\x00\xff"[r.IntN(4)]
+		}
+		return string(b)
+	}
+	model := filterRows(t, d, text, 10_000)
 	types := []string{"", "anywhere", "prefix", "postfix", "exact"}
-	for _, hashType := range types {
-		for _, sortType := range types {
-			for _, valueType := range types {
-				o := ScanOptions{
-					Batch:   1000,
-					HashKey: Filter{hashType, []byte(piece() + text(1))}, SortKey: Filter{sortType, []byte(text(2))}, Value: Filter{valueType, []byte(text(2))},
-				}
-				want := map[string]string{}
-				for k, v := range model {
-					if o.HashKey.match([]byte(k.hash)) && o.SortKey.match([]byte(k.sort)) && o.Value.match([]byte(v)) {
-						full, _ := wire.EncodeKey([]byte(k.hash), []byte(k.sort))
-						want[string(full)] = v
-					}
-				}
-				got := map[string]string{}
-				for _, kv := range sourceRows(t, d, o) {
-					got[string(kv.Key)] = string(kv.Value)
-				}
-				met += len(want)
-				if !maps.Equal(got, want) {
-					t.Errorf("%+v: %d rows of %d", o, len(got), len(want))
-				}
+	met := 0
+	for i := range len(types) * len(types) * len(types) {
+		o := ScanOptions{
+			Batch:   1000,
+			HashKey: Filter{types[i%5], []byte(text(1, 2))}, SortKey: Filter{types[i/5%5], []byte(text(0, 2))}, Value: Filter{types[i/25], []byte(text(0, 2))},
+		}
+		want, got := map[string]string{}, map[string]string{}
+		for key, value := range model {
+			hash, sort, _ := wire.DecodeKey([]byte(key))
+			if o.HashKey.match(hash) && o.SortKey.match(sort) && o.Value.match([]byte(value)) {
+				want[key] = value
 			}
+		}
+		for _, kv := range sourceRows(t, d, o) {
+			got[string(kv.Key)] = string(kv.Value)
+		}
+		if met += len(want); !maps.Equal(got, want) {
+			t.Errorf("%+v: %d rows of %d", o, len(got), len(want))
 		}
 	}
 	if met < 2*len(model) {

@@ -222,15 +222,14 @@ func (c *copier[R]) outcome(ctx context.Context, t Totals, err error) error {
 		return nil
 	case ctx.Err() != nil:
 		return &spec.Error{Kind: spec.Interrupted, Op: c.o.What, Err: fmt.Errorf("stopped: %s", t)}
-	case t.Counts == Counts{}:
-		return err
 	}
-	e := &spec.Error{Kind: spec.PartlyDone, Op: c.o.What, Err: fmt.Errorf("%s; then %w", t, err)}
+	e := &spec.Error{Kind: spec.KindOf(err), Op: c.o.What, Err: err}
 	var inner *spec.Error
-	if errors.As(err, &inner) {
-		e.Endpoint, e.Code = inner.Endpoint, inner.Code
-		e.Err = fmt.Errorf("%s; then it ended: %w", t, inner.Err)
-		e.Hint = inner.Hint
+	if errors.As(err, &inner) && inner.Err != nil {
+		e.Endpoint, e.Code, e.Hint, e.Err = inner.Endpoint, inner.Code, inner.Hint, inner.Err
+	}
+	if t.Counts != (Counts{}) {
+		e.Kind, e.Err = spec.PartlyDone, fmt.Errorf("%s; then it ended: %w", t, e.Err)
 	}
 	return e
 }

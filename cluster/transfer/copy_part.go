@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -327,8 +328,12 @@ func (b *backoff) sleep(ctx context.Context) bool {
 func outOfPatience(err error, patience time.Duration) error {
 	e := spec.Errorf(spec.Unavailable, "nothing got any further for %s: %w", patience, err)
 	var known *spec.Error
-	if errors.As(err, &known) {
-		e.Endpoint, e.Code, e.Hint = known.Endpoint, known.Code, known.Hint
+	if errors.As(err, &known) && known.Err != nil {
+		e.Endpoint, e.Code = known.Endpoint, known.Code
+		e.Err = fmt.Errorf("nothing got any further for %s: %w", patience, known.Err)
+		if known.Kind != spec.UnknownOutcome { // what to do about that is done: it is written again
+			e.Hint = known.Hint
+		}
 	}
 	return e
 }
