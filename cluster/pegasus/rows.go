@@ -2,7 +2,6 @@ package pegasus
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"shardsh/cluster/pegasus/wire"
@@ -23,10 +22,7 @@ func statusError(op, server string, status int32) error {
 	if status == wire.StatusOK {
 		return nil
 	}
-	return &spec.Error{
-		Kind: spec.Failed, Op: op, Endpoint: server,
-		Err: errors.New("the storage answered " + wire.StatusName(status)),
-	}
+	return &spec.Error{Kind: spec.Failed, Op: op, Endpoint: server, Err: storageStatus(status)}
 }
 
 // Set writes a row; ttl 0 leaves it to the table (env default_ttl). The value must fit a write (1 MiB by default).

@@ -158,8 +158,9 @@ type scanner struct {
 	appID int32
 	// count is how many partitions the rows were spread over when it began; see scan_split.go.
 	count    int
-	counting bool // ask for the number of rows only
-	numbers  bool // the server does so
+	size     int32 // rows to ask for at a time, 0 for what the plan says
+	counting bool  // ask for the number of rows only
+	numbers  bool  // the server does so
 
 	context int64  // of the server; noContext when there is none
 	last    []byte // the last key received, nil before the first
@@ -171,6 +172,8 @@ type scanner struct {
 }
 
 const noContext = -1
+
+var errStalled = errors.New("its server loses the scan each time")
 
 func (d *Driver) newScanner(p *scanPlan, r *route, index int) *scanner {
 	return &scanner{d: d, plan: p, index: index, appID: r.AppID, count: r.spread(index), context: noContext}
@@ -226,6 +229,9 @@ func (s *scanner) ask(ctx context.Context) (*wire.ScanResponse, error) {
 		StartKey: p.start, StopKey: p.stop, StartInclusive: true, BatchSize: p.batch, NoValue: p.noValue,
 		HashKeyFilter: p.hashType, HashKeyPattern: p.hashBytes, SortKeyFilter: p.sortType, SortKeyPattern: p.sortBytes,
 		ValidatePartitionHash: &yes, ReturnExpireTS: &yes, FullScan: &p.full,
+	}
+	if s.size > 0 {
+		q.BatchSize = s.size
 	}
 	if s.last != nil {
 		q.StartKey, q.StartInclusive = s.last, false
@@ -283,7 +289,7 @@ func (s *scanner) stalled() error {
 	if s.stalls++; s.stalls <= maxStalls {
 		return nil
 	}
-	e := spec.Errorf(spec.Failed, "partition %d does not get further: its server loses the scan each time", s.index)
+	e := spec.Errorf(spec.Failed, "partition %d does not get further: %w", s.index, errStalled)
 	e.Op, e.Endpoint = s.plan.op, s.server
 	return e.WithHint("a smaller batch or a tighter filter needs less time per call")
 }

@@ -15,7 +15,7 @@ type Source[R any] interface {
 	// Parts are the pieces that are read beside each other, by their numbers: the partitions. It asks anew each time.
 	Parts(ctx context.Context) ([]Part, error)
 	// Read yields the rows of a part in an order that stays the same as long as they do, in batches, from the beginning
-	// for a nil Position, else from behind the batch that it came with. A row that was there from the beginning to the
+	// for a nil Position, else from a Part's Start or from behind the batch that it came with. A row that was there from the beginning to the
 	// end comes once, at least; one that is written or deleted meanwhile may come or not. Batches belong to whoever
 	// pulled them. An error ends it; whether to read on behind the last batch is for Judge to say.
 	Read(ctx context.Context, part int, after Position) iter.Seq2[Batch[R], error]
@@ -26,6 +26,9 @@ type Source[R any] interface {
 // Part is a piece of a table.
 type Part struct {
 	Number int
+	// Start is where reading it begins, nil for the beginning. What was begun is resumed from there even where the store
+	// would cut the table into other parts by then.
+	Start Position
 	// Rows and Bytes are guesses for estimates; 0 when nobody knows.
 	Rows, Bytes int64
 }
@@ -49,7 +52,7 @@ type Sink[R any] interface {
 	// Pieces cuts rows into what one call each can write, in order; none is empty.
 	Pieces(rows []R) iter.Seq[Piece[R]]
 	// Write writes a piece. After an error any of its rows may have been written, and the same piece may be written again:
-	// that must do no harm, and rows must not be counted that were there.
+	// that must do no harm, and rows must not be counted that were there. It is called from many goroutines.
 	Write(ctx context.Context, piece Piece[R]) (Written, error)
 	// Judge says what an error of Write means.
 	Judge(err error) Verdict
@@ -59,12 +62,15 @@ type Sink[R any] interface {
 type Piece[R any] struct {
 	Rows  []R
 	Bytes int64
+	// Unsure: a Write of it has ended with its outcome unknown.
+	Unsure bool
 }
 
 // Written counts what became of the rows of a piece; the sum is its length.
 type Written struct {
 	Rows    int64 // written
 	Kept    int64 // not written: the target had a row of that key, which was to be kept
+	Unsure  int64 // written by a Write whose outcome is unknown, or kept: nobody can tell
 	Expired int64 // not written: their time is over
 }
 

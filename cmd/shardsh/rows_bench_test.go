@@ -5,17 +5,14 @@ package main_test
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/binary"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -40,14 +37,12 @@ const (
 	settersAtOnce = 16  // batches of rowsPerHash on their way
 )
 
-// copyBar is how many rows a second a copy between two clusters shall move, all processes on two cores.
-const copyBar = 500_000
-
 // box is a sandbox cluster in a process of its own, with a driver to it.
 type box struct {
-	b   *testing.B
-	cmd *exec.Cmd
-	d   *pegasus.Driver
+	b       *testing.B
+	cmd     *exec.Cmd
+	address string
+	d       *pegasus.Driver
 }
 
 // openBox serves a cluster that holds two empty tables.
@@ -64,13 +59,12 @@ func openBox(b *testing.B, name string, replicas int) *box {
 		b.Fatal(err)
 	}
 	b.Cleanup(x.end)
-	address := ""
 	for lines := bufio.NewScanner(out); lines.Scan() && lines.Text() != "; ready"; {
 		if at, ok := strings.CutPrefix(lines.Text(), name+" = "); ok {
-			address = at
+			x.address = at
 		}
 	}
-	x.d, err = pegasus.New(address, cluster.Options{Timeout: func() time.Duration { return time.Minute }})
+	x.d, err = pegasus.New(x.address, cluster.Options{Timeout: func() time.Duration { return time.Minute }})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -151,18 +145,7 @@ func (e effort) report(b *testing.B, name string, rows int, reference float64, b
 		name, rate, reference, rate/reference, 1e6*here/float64(rows), 1e6*there/float64(rows), float64(rows)/now.at.Sub(e.at).Seconds())
 }
 
-// reportCopy prints how fast a copy was, by the clock.
-func (e effort) reportCopy(b *testing.B, rows int, boxes ...*box) {
-	b.Helper()
-	now := effortOf(b, boxes...)
-	rate := float64(rows) / now.at.Sub(e.at).Seconds()
-	fmt.Printf("BENCH pegasus_copy ours=%.0f reference=%d ratio=%.2f unit=rows/s "+
-		"(the bar for a copy engine; this loop scans and writes and keeps no journal; %.2f µs of a processor a row here, %.2f µs in the clusters)\n",
-		rate, copyBar, rate/copyBar, 1e6*(now.self-e.self)/float64(rows), 1e6*(now.boxes-e.boxes)/float64(rows))
-}
-
-// BenchmarkRows compares what the driver writes and reads with what the storage of the sandbox does without any wire, and
-// a copy from cluster to cluster with what it shall reach.
+// BenchmarkRows compares what the driver writes and reads with what the storage of the sandbox does without any wire.
 func BenchmarkRows(b *testing.B) {
 	for range b.N {
 		puts, batches, read := engineLimits(b)
@@ -184,14 +167,6 @@ func BenchmarkRows(b *testing.B) {
 				b.Errorf("%d rows were scanned", n)
 			}
 			from.report(b, name+"_scan", benchRows, read, x)
-			to := openBox(b, "onebox2", replicas)
-			runtime.GC()
-			from = effortOf(b, x, to)
-			rows := copyTable(b, x, to)
-			if rows != benchRows {
-				b.Errorf("%d rows were copied", rows)
-			}
-			from.reportCopy(b, rows, x, to)
 		}
 	}
 }
@@ -217,18 +192,21 @@ func (x *box) put(rows int) {
 }
 
 // fill writes all rows, a hash key at a time, several at once.
-func (x *box) fill() {
+func (x *box) fill() { x.fillTable(benchTable, benchRows, rowsPerHash) }
+
+// fillTable writes rows, perHash of them under each hash key.
+func (x *box) fillTable(table string, rows, perHash int) {
 	x.b.Helper()
 	value := make([]byte, valueSize)
 	var group errgroup.Group
 	for w := range settersAtOnce {
 		group.Go(func() error {
-			rows := make([]pegasus.SortValue, rowsPerHash)
-			for i := range rows {
-				rows[i] = pegasus.SortValue{Sort: fmt.Appendf(nil, "%03d", i), Value: value}
+			list := make([]pegasus.SortValue, perHash)
+			for i := range list {
+				list[i] = pegasus.SortValue{Sort: fmt.Appendf(nil, "%03d", i), Value: value}
 			}
-			for n := w; n < benchRows/rowsPerHash; n += settersAtOnce {
-				if _, err := x.d.MultiSet(x.b.Context(), benchTable, fmt.Appendf(nil, "user_%06d", n), rows, 0); err != nil {
+			for n := w; n < rows/perHash; n += settersAtOnce {
+				if _, err := x.d.MultiSet(x.b.Context(), table, fmt.Appendf(nil, "user_%06d", n), list, 0); err != nil {
 					return err
 				}
 			}
@@ -250,66 +228,6 @@ func (x *box) scan(partition int, each func(pegasus.ScanRow)) (rows int) {
 		each(row)
 	}
 	return rows
-}
-
-// hashRows are the rows of one hash key.
-type hashRows struct {
-	hash []byte
-	rows []pegasus.SortValue
-}
-
-// copyTable copies every row from one cluster to the other and answers how many: each partition is scanned by itself, and
-// a batch is what a hash key has.
-func copyTable(b *testing.B, from, to *box) int {
-	b.Helper()
-	ctx, cancel := context.WithCancel(b.Context())
-	defer cancel()
-	batches := make(chan hashRows, settersAtOnce)
-	var writers, readers errgroup.Group
-	for range settersAtOnce {
-		writers.Go(func() error {
-			for batch := range batches {
-				if _, err := to.d.MultiSet(ctx, benchTable, batch.hash, batch.rows, 0); err != nil {
-					cancel()
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	var mu sync.Mutex
-	total := 0
-	for p := range benchSplits {
-		readers.Go(func() error {
-			var batch hashRows
-			flush := func() {
-				if len(batch.rows) > 0 {
-					select {
-					case batches <- batch:
-					case <-ctx.Done():
-					}
-				}
-			}
-			rows := from.scan(p, func(row pegasus.ScanRow) {
-				if !bytes.Equal(row.Hash, batch.hash) || len(batch.rows) == rowsPerHash {
-					flush()
-					batch = hashRows{hash: row.Hash, rows: make([]pegasus.SortValue, 0, rowsPerHash)}
-				}
-				batch.rows = append(batch.rows, pegasus.SortValue{Sort: row.Sort, Value: row.Value})
-			})
-			flush()
-			mu.Lock()
-			defer mu.Unlock()
-			total += rows
-			return nil
-		})
-	}
-	_ = readers.Wait()
-	close(batches)
-	if err := writers.Wait(); err != nil {
-		b.Fatal(err)
-	}
-	return total
 }
 
 // engineLimits measures the storage of the sandbox: rows written one by one, in batches of rowsPerHash, and read, in a second

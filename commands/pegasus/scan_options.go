@@ -27,7 +27,12 @@ var (
 )
 
 func scanOptions(call *spec.Call) (driver.ScanOptions, error) {
-	partition, batch := call.Int("partition"), call.Int("max-batch-count")
+	return scanOptionsBy(call, "max-batch-count")
+}
+
+// scanOptionsBy reads the flags of which size names the one of the batch.
+func scanOptionsBy(call *spec.Call, size string) (driver.ScanOptions, error) {
+	partition, batch := call.Int("partition"), call.Int(size)
 	switch {
 	case partition < -1:
 		return driver.ScanOptions{}, spec.Errorf(spec.Usage, "%d is no partition", partition).WithHint("they count from 0; -1 is all")

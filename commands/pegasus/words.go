@@ -95,6 +95,7 @@ func rowWords(env commands.Env) []spec.Command {
 		FullScan(env),
 		CountData(env),
 		DiffData(env),
+		CopyData(env),
 		ClearData(env),
 		Hash(env),
 	}

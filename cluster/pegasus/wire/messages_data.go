@@ -60,8 +60,11 @@ type CountResponse struct {
 
 // MultiPutRequest sets rows under one hash key.
 type MultiPutRequest struct {
-	HashKey  []byte
-	Rows     []KeyValue
+	HashKey []byte
+	Rows    []KeyValue
+	// Strip, when not 0, is how much stands in front of the sort key in each Key: full keys are sent without it, and
+	// without the expiry of their own that rows of a scan have.
+	Strip    int
 	ExpireTS int32
 }
 
@@ -211,7 +214,7 @@ var (
 	)
 	multiPutType = structOf("multi_put_request",
 		req(1, "hash_key", blobType, func(m *MultiPutRequest) *[]byte { return &m.HashKey }),
-		req(2, "kvs", rowsType, func(m *MultiPutRequest) *[]KeyValue { return &m.Rows }),
+		multiPutRows,
 		req(3, "expire_ts_seconds", i32Type, func(m *MultiPutRequest) *int32 { return &m.ExpireTS }),
 	).sized(func(m *MultiPutRequest) int { return small + len(m.HashKey) + roomForRows(m.Rows) })
 	multiRemoveType = structOf("multi_remove_request",
@@ -305,6 +308,23 @@ var scanRows = func() field[ScanResponse] {
 			return m.Written.write(b)
 		}
 		return list(b, m)
+	}
+	return f
+}()
+
+// multiPutRows are the rows of a multi_put, which may be those of a scan.
+var multiPutRows = func() field[MultiPutRequest] {
+	f := req(2, "kvs", rowsType, func(m *MultiPutRequest) *[]KeyValue { return &m.Rows })
+	list := f.write
+	f.write = func(b []byte, m *MultiPutRequest) []byte {
+		if m.Strip == 0 {
+			return list(b, m)
+		}
+		b = appendI32(append(b, byte(kindStruct)), int32(len(m.Rows)))
+		for i := range m.Rows {
+			b = appendRow(b, m.Rows[i].Key[m.Strip:], m.Rows[i].Value, 0)
+		}
+		return b
 	}
 	return f
 }()

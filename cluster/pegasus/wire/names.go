@@ -110,6 +110,8 @@ const (
 	StatusInvalidArgument int32 = 4
 	StatusIOError         int32 = 5
 	StatusIncomplete      int32 = 7
+	StatusTimedOut        int32 = 9
+	StatusBusy            int32 = 11
 	StatusTryAgain        int32 = 13
 )
 

@@ -104,3 +104,21 @@ func TestRowBuffer(t *testing.T) {
 		t.Error("no rows are written otherwise than an empty list")
 	}
 }
+
+// Rows of a scan are sent as those that were put together for the call are.
+func TestMultiPutOfScannedRows(t *testing.T) {
+	full := MultiPutRequest{HashKey: []byte("hash"), ExpireTS: 7, Strip: 6}
+	short := MultiPutRequest{HashKey: []byte("hash"), ExpireTS: 7}
+	for _, sort := range []string{"", "a", "bc", "\xff"} {
+		key, err := EncodeKey(full.HashKey, []byte(sort))
+		if err != nil {
+			t.Fatal(err)
+		}
+		full.Rows = append(full.Rows, KeyValue{Key: key, Value: []byte("v" + sort), ExpireTS: 7})
+		short.Rows = append(short.Rows, KeyValue{Key: []byte(sort), Value: []byte("v" + sort)})
+	}
+	h := Header{GPID: GPID{App: 2, Partition: 1}}
+	if a, b := MultiPut.AppendRequest(nil, h, 3, &full), MultiPut.AppendRequest(nil, h, 3, &short); !bytes.Equal(a, b) {
+		t.Errorf("%q\n%q", a, b)
+	}
+}
