@@ -108,14 +108,20 @@ func (b *box) fill(t *testing.T, d *Driver, n int) {
 
 func readAll(t *testing.T, s *CopySource, part int, after transfer.Position) (rows []CopyRow, batches []transfer.Batch[CopyRow]) {
 	t.Helper()
-	for b, err := range s.Read(t.Context(), part, after) {
-		if err != nil {
-			t.Fatal(err)
+	for tries := 0; ; tries++ {
+		var why error
+		for b, err := range s.Read(t.Context(), part, after) {
+			if why = err; err == nil {
+				rows, batches, after = append(rows, b.Rows...), append(batches, b), b.After
+			}
 		}
-		rows = append(rows, b.Rows...)
-		batches = append(batches, b)
+		if why == nil {
+			return rows, batches
+		}
+		if s.Judge(why) != transfer.Again || tries > 10_000 {
+			t.Fatal(why)
+		}
 	}
-	return rows, batches
 }
 
 func counted(rows []CopyRow) map[string]int {
