@@ -65,8 +65,7 @@ func (s *CopySource) prepare(ctx context.Context) (*Table, *Index, error) {
 	return t, x, err
 }
 
-// Parts are the partitions. How many rows they have is what the nameserver says, shared out among indexes: a partition
-// counts a row that any of its keys belongs to.
+// Parts are the partitions. How many rows they have is what the nameserver says.
 func (s *CopySource) Parts(ctx context.Context) ([]transfer.Part, error) {
 	t, err := s.d.Describe(ctx, s.table)
 	if err != nil {
@@ -87,19 +86,15 @@ func (s *CopySource) Parts(ctx context.Context) ([]transfer.Part, error) {
 	return parts, nil
 }
 
-// Guess is about how many rows an index has in a partition, and their bytes, as the nameserver knows them.
+// Guess is about how many rows a partition has, and their bytes in memory, as its tablet reported them.
 func (t *Table) Guess(partition int) (rows, size int64) {
 	r, ok := t.Parts[partition].Leader()
 	if !ok || r.Records == nil {
 		return 0, 0
 	}
-	copies, n := 1.0, float64(len(t.Parts))
-	if len(t.PartitionKey) == 0 { // how many partitions a row is in, where keys are spread evenly
-		copies = n * (1 - math.Pow(1-1/n, float64(len(t.Indexes))))
-	}
-	rows = int64(min(float64(*r.Records)/max(copies, 1), math.MaxInt64/2))
+	rows = int64(min(*r.Records, math.MaxInt64/2))
 	if r.Memory != nil {
-		size = int64(min(float64(*r.Memory)/max(copies, 1), math.MaxInt64/2))
+		size = int64(min(*r.Memory, math.MaxInt64/2))
 	}
 	return rows, size
 }
