@@ -104,7 +104,6 @@ func copyData(ctx context.Context, env commands.Env, line *spec.Call) (*spec.Pla
 			return nil, err
 		}
 		plan.Steps = append(plan.Steps, v.step())
-		plan.Answers = nil
 	}
 	return plan, nil
 }
@@ -126,7 +125,7 @@ func (x *rowCopy) notes(ctx context.Context) []string {
 		return notes
 	}
 	notes = append(notes, x.target.state(nil))
-	if records(x.target.table) > 0 {
+	if x.occupied(ctx) {
 		what := "those copied are added, also where they are the same; -n leaves alone what is there"
 		if x.keep {
 			what = "what is there by key, time and all values is left alone"
@@ -147,6 +146,28 @@ func putTimes(t *driver.Table) []string {
 	return names
 }
 
+// peekTime bounds looking for a first row in the target.
+const peekTime = 2 * time.Second
+
+// occupied says that the target has rows: the nameserver may not know of the last ones yet.
+func (x *rowCopy) occupied(ctx context.Context) bool {
+	if records(x.target.table) > 0 {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, peekTime)
+	defer cancel()
+	src := x.target.c.CopySource(x.target.name, driver.CopySourceOptions{})
+	for i := range x.target.table.Parts {
+		for b, err := range src.Read(ctx, i, nil) {
+			if err == nil && len(b.Rows) > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// records are those of all partitions, as far as the nameserver knows them.
 func records(t *driver.Table) (n uint64) {
 	for i := range t.Parts {
 		if r, ok := t.Parts[i].Leader(); ok && r.Records != nil {
@@ -247,10 +268,14 @@ func (x *rowCopy) createSteps(ctx context.Context) (steps []spec.Step, notes []s
 			})
 		}
 	}
+	undo := ""
+	if x.target.cluster == x.source.cluster { // elsewhere a table of that name may be another one
+		undo = "drop " + name.String()
+	}
 	return append(steps, spec.Step{
 		Text: fmt.Sprintf("create %s with %s, %s and %s, as %s has them", x.target, plural(len(want.Columns), "column"),
 			plural(want.Partitions, "partition"), plural(want.Replicas, "replica"), t.TableName),
-		Objects: []string{name.String()}, Class: spec.Alter, Undo: "drop " + name.String(), Check: exists(c, name, true),
+		Objects: []string{name.String()}, Class: spec.Alter, Undo: undo, Check: exists(c, name, true),
 		Apply: call(func(ctx context.Context) error { return c.Create(ctx, want) }),
 	}), notes, nil
 }

@@ -164,7 +164,7 @@ func (c *comparison) verdict() string {
 func (c *comparison) answers() *spec.Table {
 	columns := []spec.Column{{Name: "key", Kind: spec.Bytes}, {Name: "ts", Kind: spec.Time}, {Name: "difference"}}
 	if !c.noValues {
-		columns = append(columns, spec.Column{Name: "source_row", Kind: spec.Bytes}, spec.Column{Name: "target_row", Kind: spec.Bytes})
+		columns = append(columns, spec.Column{Name: "source_row"}, spec.Column{Name: "target_row"})
 	}
 	var rows []spec.Row
 	for _, f := range c.found {
