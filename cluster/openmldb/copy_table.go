@@ -17,7 +17,7 @@ import (
 // batches were on their way.
 const (
 	copyWindow  = 20
-	copySingles = 64
+	copySingles = 256
 	// doubtReach is how many groups of rows may have been written behind one that was not: those of the window's
 	// batches, of which each has the rows of a page and one that the page before it left open.
 	doubtReach = (copyWindow + 1) * (mostRows + 1)
