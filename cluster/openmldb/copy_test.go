@@ -434,8 +434,11 @@ func TestCopyRowsDiff(t *testing.T) {
 		d   *Driver
 		row Row
 	}{
-		{from, flowRow("only", "m", 1, 100)}, {to, flowRow("more", "m", 1, 100)}, {to, flowRow("more", "m", 1, 100)},
-		{from, flowRow("other", "m", 1, 100)}, {to, flowRow("other", "m", 2, 100)},
+		{from, flowRow("only", "m", 1, 100)},
+		{to, flowRow("more", "m", 1, 100)},
+		{to, flowRow("more", "m", 1, 100)},
+		{from, flowRow("other", "m", 1, 100)},
+		{to, flowRow("other", "m", 2, 100)},
 	} {
 		if err := put.d.Put(t.Context(), flow, put.row); err != nil {
 			t.Fatal(err)

@@ -183,8 +183,14 @@ func (c *comparison) answers() *spec.Table {
 	}
 	t := c.totals
 	summary := spec.Record([]spec.Column{
-		{Name: "index"}, {Name: "source_rows", Kind: spec.Int}, {Name: "target_rows", Kind: spec.Int}, {Name: "equal_rows", Kind: spec.Int},
-		{Name: "missing", Kind: spec.Int}, {Name: "extra", Kind: spec.Int}, {Name: "different", Kind: spec.Int}, {Name: "equal", Kind: spec.Bool},
+		{Name: "index"},
+		{Name: "source_rows", Kind: spec.Int},
+		{Name: "target_rows", Kind: spec.Int},
+		{Name: "equal_rows", Kind: spec.Int},
+		{Name: "missing", Kind: spec.Int},
+		{Name: "extra", Kind: spec.Int},
+		{Name: "different", Kind: spec.Int},
+		{Name: "equal", Kind: spec.Bool},
 	}, c.index.Name, t.SourceRows, t.TargetRows, t.Equal(), t.Missing, t.Extra, t.Different, t.Differences() == 0)
 	summary.Section = "summary"
 	summary.Notes = func() []string {
