@@ -118,6 +118,10 @@ func (x *rowCopy) notes(ctx context.Context) []string {
 		notes = append(notes, fmt.Sprintf("index %s orders rows by the time they were put, which index %s does not tell: there they get the time of %s; --index %s keeps it",
 			strings.Join(lost, ", "), x.index.Name, x.index.TimeColumn, lost[0]))
 	}
+	if vague := timeIndexes(t); x.index.TimeColumn == "" && len(vague) > 0 {
+		notes = append(notes, fmt.Sprintf("index %s does not tell the time of a put: a row that is sent again because its answer was lost may be there twice by that index, and once by %s",
+			strings.Join(vague, ", "), x.index.Name))
+	}
 	if on, err := x.target.c.AutoFailover(ctx); err == nil && !on {
 		notes = append(notes, fmt.Sprintf("auto_failover of %s is off: partitions of a tablet that dies wait for people", x.target.cluster))
 	}
@@ -140,6 +144,17 @@ func putTimes(t *driver.Table) []string {
 	var names []string
 	for _, x := range t.Indexes {
 		if x.TimeColumn == "" {
+			names = append(names, x.Name)
+		}
+	}
+	return names
+}
+
+// timeIndexes are the indexes that order rows by a column.
+func timeIndexes(t *driver.Table) []string {
+	var names []string
+	for _, x := range t.Indexes {
+		if x.TimeColumn != "" {
 			names = append(names, x.Name)
 		}
 	}

@@ -27,7 +27,7 @@ func DiffData(env commands.Env) spec.Command {
 		Long: "Reads both tables from end to end by the same index, many partitions at a time, and sums their rows by checksums that depend " +
 			"neither on partitions nor on order. Where sums differ, the rows behind them are read once more and compared one by one, in bounded memory. " +
 			"A row is missing from the target, extra in the target, or different: of the same key and time, with other values. Rows that " +
-			"share key and time are paired in the order of their bytes, and counted as often as they are there. " +
+			"share key and time are paired in the order of their bytes, so that one more or less among them can make several different. " +
 			"A difference is read again on both sides before it counts, so that rows written meanwhile count only if they still differ then. " +
 			"Rows that have expired from the index are not there; --index chooses which it is. It exits 0 when the tables are equal and 7 " +
 			"when they are not. It is a job: its journal lets it go on after an interruption.",

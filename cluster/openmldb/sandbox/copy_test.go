@@ -11,7 +11,9 @@ import (
 
 	clusters "shardsh/cluster"
 	"shardsh/cluster/openmldb"
+	"shardsh/cluster/openmldb/sandbox/tablet"
 	"shardsh/cluster/sandbox"
+	"shardsh/cluster/sandbox/fault"
 	"shardsh/cluster/transfer"
 	"shardsh/commands/spec"
 )
@@ -191,4 +193,59 @@ func mustDescribe(t *testing.T, d *openmldb.Driver, name openmldb.TableName) *op
 		t.Fatal(err)
 	}
 	return table
+}
+
+// Rows that are the same altogether but were put at different times can be told apart only by the index that orders by
+// that. Where answers are lost that one has each of them once, and no other index lacks one.
+func TestCopyPutTimes(t *testing.T) {
+	const rows, lost = 3000, 40
+	a, b := run(t, "", nil), runSecond(t)
+	from, to := driverOf(t, a), driverOf(t, b)
+	forever := openmldb.TTL{Type: "kAbsoluteTime"}
+	table := openmldb.NewTable{
+		TableName: openmldb.TableName{DB: demoDB, Name: "logs"}, Partitions: 4, Replicas: 2,
+		Columns: []openmldb.Column{{Name: "who", Type: "string"}, {Name: "page", Type: "string"}, {Name: "at", Type: "timestamp"}, {Name: "seen", Type: "bigint"}},
+		Indexes: []openmldb.Index{
+			{Name: "by_at", Columns: []string{"who"}, TimeColumn: "at", TTL: forever},
+			{Name: "by_seen", Columns: []string{"page", "who"}, TimeColumn: "seen", TTL: forever},
+			{Name: "by_put", Columns: []string{"page"}, TTL: forever},
+		},
+	}
+	for _, d := range []*openmldb.Driver{from, to} {
+		if err := d.Create(t.Context(), table); err != nil {
+			t.Fatal(err)
+		}
+	}
+	source := func(yield func(openmldb.Row, error) bool) {
+		for i := range rows {
+			row := openmldb.Row{Time: time.UnixMilli(int64(1000 + i%40)), Values: []any{fmt.Sprint("v", i%17), fmt.Sprint("p", i%13), int64(1 + i%3), int64(5)}}
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
+	for i, err := range from.PutMany(t.Context(), table.TableName, source, 64) {
+		if err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	here, there := mustDescribe(t, from, table.TableName), mustDescribe(t, to, table.TableName)
+	if err := b.points.Arm(fault.CallPoint(tablet.Role, fault.Answer, "put"), lost); err != nil {
+		t.Fatal(err)
+	}
+	x := here.Indexes[2]
+	src := from.CopySource(table.TableName, openmldb.CopySourceOptions{Index: x.Name, TableID: here.ID})
+	dst := to.CopySink(table.TableName, openmldb.CopySinkOptions{Index: x, TableID: there.ID})
+	totals, err := openmldb.CopyTable(t.Context(), src, dst, transfer.CopyOptions{What: "copy logs"}, &journal{t: t})
+	if err != nil || totals.Rows != rows || totals.Retries == 0 {
+		t.Fatal(totals, err)
+	}
+	for _, index := range here.Indexes {
+		diff, err := transfer.Diff(t.Context(), from.CopySource(table.TableName, openmldb.CopySourceOptions{Index: index.Name}),
+			to.CopySource(table.TableName, openmldb.CopySourceOptions{Index: index.Name}), openmldb.CopyRows{}, transfer.DiffOptions{}, &journal{t: t},
+			func(transfer.Found[openmldb.CopyRow]) error { return nil })
+		if err != nil || diff.Missing != 0 || index.Name == x.Name && (diff.Differences() != 0 || diff.TargetRows != rows) {
+			t.Errorf("index %s: %+v %v", index.Name, diff, err)
+		}
+	}
 }
