@@ -111,10 +111,12 @@ func TestCopyPlan(t *testing.T) {
 	}
 	// An index that drops rows which another one keeps.
 	p = planOf(t, CopyData(e), copyLine(map[string]string{"index": "put"}))
-	if !slices.ContainsFunc(p.Notes, func(n string) bool {
-		return strings.Contains(n, "rows that have expired from it and not from card (0min) are left out")
-	}) {
-		t.Errorf("%q", p.Notes)
+	for _, want := range []string{
+		"rows that have expired from it and not from card (0min) are left out", "index card does not tell the time of a put",
+	} {
+		if !slices.ContainsFunc(p.Notes, func(n string) bool { return strings.Contains(n, want) }) {
+			t.Errorf("no note says %q: %q", want, p.Notes)
+		}
 	}
 }
 
