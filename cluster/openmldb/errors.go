@@ -17,6 +17,7 @@ const (
 	codeIsFollower  = 103
 	codeNoIndex     = 108
 	codeNoKey       = 109
+	codeNoFollower  = 134
 	codeDeleteOp    = 136
 	codeNotLeader   = 300
 	codeBadArgument = 307
@@ -77,7 +78,7 @@ var meanings = map[int32]meaning{
 	119:             {text: "the replica is already there"},
 	121:             {kind: spec.Unavailable, text: "the replica does not lead"},
 	128:             {kind: spec.Unavailable, text: "the snapshot is being sent"},
-	134:             {text: "the partition has no follower"},
+	codeNoFollower:  {text: "the partition has no follower"},
 	155:             {kind: spec.NotFound, hint: "showtablet and showns list the servers"},
 	160:             {hint: "the tablet is at its memory limit (max_memory_mb)", text: "the tablet's memory limit is exceeded"},
 	164:             {hint: "the tablet is at its memory limit (max_memory_mb)"},

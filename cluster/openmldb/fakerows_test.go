@@ -31,6 +31,10 @@ type box struct {
 	mu   sync.Mutex
 	rows map[[2]uint32][]entry // by partition and place of the index
 	seq  int
+	// most bounds the rows of a page of Traverse; 0 is no bound. turned has rows of one time come the other way round
+	// from tablets with an odd number.
+	most   uint32
+	turned bool
 }
 
 const flowID = 4
@@ -190,7 +194,25 @@ func (b *box) serveRows(s *server) {
 		})
 	})
 	answering(s, "Scan", b.scan)
-	answering(s, "Traverse", b.traverse)
+	answering(s, "Traverse", func(q *api.TraverseRequest, a *api.TraverseResponse) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if !b.leads(s, q.GetPid()) {
+			refuse(a, codeIsFollower, "table is follower")
+			return
+		}
+		rows := b.rows[b.at(q.GetPid(), q.GetIdxName())]
+		if b.turned && slices.Index(b.tablets, s)%2 == 1 {
+			rows = slices.Clone(rows)
+			slices.SortStableFunc(rows, func(x, y entry) int {
+				return cmp.Or(strings.Compare(x.key, y.key), cmp.Compare(y.time, x.time), cmp.Compare(y.seq, x.seq))
+			})
+		}
+		if b.most > 0 && q.GetLimit() > b.most {
+			q.Limit = proto.Uint32(b.most)
+		}
+		b.traverse(rows, q, a)
+	})
 }
 
 func (b *box) scan(q *api.ScanRequest, a *api.ScanResponse) {
@@ -221,14 +243,12 @@ func (b *box) scan(q *api.ScanRequest, a *api.ScanResponse) {
 	a.Count = &n
 }
 
-func (b *box) traverse(q *api.TraverseRequest, a *api.TraverseResponse) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (b *box) traverse(rows []entry, q *api.TraverseRequest, a *api.TraverseResponse) {
 	var pos uint32
 	var before entry
 	var n uint32
 	started := q.GetPk() == ""
-	for _, e := range b.rows[b.at(q.GetPid(), q.GetIdxName())] {
+	for _, e := range rows {
 		if e.key != before.key || e.time != before.time {
 			pos = 0
 		}

@@ -42,29 +42,34 @@ func (t *Table) place(op string, row Row) (*placedRow, error) {
 	if at, ok := t.timeOf(row.Values); ok {
 		p.time = at
 	}
-	spread := len(t.PartitionKey) > 0
+	return p, t.spread(op, p, row.Values)
+}
+
+// spread works out the keys of a row, and the partitions they belong to.
+func (t *Table) spread(op string, p *placedRow, values []any) error {
+	together := len(t.PartitionKey) > 0
 	var home uint32
-	if spread {
-		key, err := t.keyOf(op, t.PartitionKey, row.Values)
+	if together {
+		key, err := t.keyOf(op, t.PartitionKey, values)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		home = wire.PartitionOf(key, uint32(len(t.Parts)))
 	}
 	for i := range t.Indexes {
-		key, err := t.keyOf(op, t.Indexes[i].Columns, row.Values)
+		key, err := t.keyOf(op, t.Indexes[i].Columns, values)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if !spread {
+		if !together {
 			home = wire.PartitionOf(key, uint32(len(t.Parts)))
 		}
 		p.keys[home] = append(p.keys[home], &api.Dimension{Key: &key, Idx: &t.Indexes[i].Place})
 	}
 	if len(p.keys) == 0 {
-		return nil, spec.Errorf(spec.Failed, "%s: the table has no index", op)
+		return spec.Errorf(spec.Failed, "%s: the table has no index", op)
 	}
-	return p, nil
+	return nil
 }
 
 // keyOf is the text of a key.
@@ -134,12 +139,7 @@ var errChanged = errors.New("the table was changed in the meantime")
 // putPlaced sends a row that was placed for a table as it was.
 func (d *Driver) putPlaced(ctx context.Context, op string, t *Table, p *placedRow) error {
 	for i, home := range slices.Sorted(maps.Keys(p.keys)) {
-		_, err := d.askOwner(ctx, rowCall{op: op, table: t.TableName, method: put, places: true, build: func(now *Table) (uint32, proto.Message, error) {
-			if !samePlaces(t, now) {
-				return 0, nil, &spec.Error{Kind: spec.Failed, Op: op, Err: errChanged}
-			}
-			return home, &api.PutRequest{Tid: &t.ID, Pid: &home, Time: &p.time, Value: p.value, Dimensions: p.keys[home]}, nil
-		}}, &api.PutResponse{})
+		err := d.putHome(ctx, op, t, p, home)
 		if err == nil {
 			continue
 		}
@@ -149,6 +149,17 @@ func (d *Driver) putPlaced(ctx context.Context, op string, t *Table, p *placedRo
 		return err
 	}
 	return nil
+}
+
+// putHome sends a row that was placed to one of its partitions.
+func (d *Driver) putHome(ctx context.Context, op string, t *Table, p *placedRow, home uint32) error {
+	_, err := d.askOwner(ctx, rowCall{op: op, table: t.TableName, method: put, places: true, build: func(now *Table) (uint32, proto.Message, error) {
+		if !samePlaces(t, now) {
+			return 0, nil, &spec.Error{Kind: spec.Failed, Op: op, Err: errChanged}
+		}
+		return home, &api.PutRequest{Tid: &t.ID, Pid: &home, Time: &p.time, Value: p.value, Dimensions: p.keys[home]}, nil
+	}}, &api.PutResponse{})
+	return err
 }
 
 // samePlaces says that a row belongs where it belonged: columns, indexes and partitions are the same.

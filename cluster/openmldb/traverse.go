@@ -96,8 +96,37 @@ func (d *Driver) page(
 	ctx context.Context, op string, table TableName, tid uint32, index string, partition int, after TraversePosition,
 	limit uint32,
 ) (TraversedPage, int, error) {
+	raw, err := d.rawPage(ctx, op, table, tid, index, partition, after, limit)
+	if err != nil {
+		return TraversedPage{}, 0, err
+	}
+	page := TraversedPage{Done: raw.done, Next: raw.next}
+	for _, p := range raw.pairs {
+		row, err := raw.table.row(op, p.Key, p.Time, p.Row)
+		if err != nil {
+			return TraversedPage{}, 0, err
+		}
+		page.Rows = append(page.Rows, row)
+	}
+	return page, raw.bytes, nil
+}
+
+// rawPage is a page as it came.
+type rawPage struct {
+	pairs  []wire.Pair
+	next   TraversePosition
+	done   bool
+	bytes  int
+	table  *Table // knows the schema versions of the rows
+	leader string // the tablet that answered
+}
+
+func (d *Driver) rawPage(
+	ctx context.Context, op string, table TableName, tid uint32, index string, partition int, after TraversePosition,
+	limit uint32,
+) (rawPage, error) {
 	if int64(partition) > math.MaxUint32 {
-		return TraversedPage{}, 0, spec.Errorf(spec.Usage, "%s: there is no partition %d", op, partition)
+		return rawPage{}, spec.Errorf(spec.Usage, "%s: there is no partition %d", op, partition)
 	}
 	pid := uint32(partition)
 	a := &api.TraverseResponse{}
@@ -112,27 +141,22 @@ func (d *Driver) page(
 		return pid, q, sameTable(op, t, tid)
 	}}, a)
 	if err != nil {
-		return TraversedPage{}, 0, err
+		return rawPage{}, err
 	}
-	pairs, err := wire.TraversePairs(a.GetPairs())
-	if err != nil {
-		return TraversedPage{}, 0, malformed(op, "", "%w", err)
+	page := rawPage{
+		done: a.GetIsFinish(), next: TraversePosition{Key: a.GetPk(), Time: a.GetTs(), Pos: a.GetTsPos()}, bytes: len(a.GetPairs()),
 	}
-	page := TraversedPage{
-		Done: a.GetIsFinish(), Next: TraversePosition{Key: a.GetPk(), Time: a.GetTs(), Pos: a.GetTsPos()},
+	if page.leader, err = t.leader(op, pid); err != nil {
+		return rawPage{}, err
 	}
-	if t, err = d.current(ctx, op, t, bytesOfRows(pairs)...); err != nil {
-		return TraversedPage{}, 0, err
+	if page.pairs, err = wire.TraversePairs(a.GetPairs()); err != nil {
+		return rawPage{}, malformed(op, "", "%w", err)
 	}
-	for _, p := range pairs {
-		row, err := t.row(op, p.Key, p.Time, p.Row)
-		if err != nil {
-			return TraversedPage{}, 0, err
-		}
-		page.Rows = append(page.Rows, row)
+	if page.table, err = d.current(ctx, op, t, bytesOfRows(page.pairs)...); err != nil {
+		return rawPage{}, err
 	}
-	if !page.Done && (page.Next.Key == "" || page.Next == after) {
-		return TraversedPage{}, 0, malformed(op, "", "there is more after %q, and that is where it began", said(after.Key))
+	if !page.done && (page.next.Key == "" || page.next == after) {
+		return rawPage{}, malformed(op, "", "there is more after %q, and that is where it began", said(after.Key))
 	}
-	return page, len(a.GetPairs()), nil
+	return page, nil
 }

@@ -47,7 +47,7 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&config.Control, "control", "", "path of the control socket (default: in the data directory)")
 	flags.StringVar(&config.Net, "net", "", "first three numbers of the first cluster's addresses, such as 127.0.77 (default: the first free ones)")
 	set := flags.StringArray("set", nil, "setting of a system's clusters, such as openmldb.strict=true; may be repeated")
-	zk := flags.String("zk", "", "ZooKeeper on this machine for the cluster openmldb, host:port/root (default: one of its own)")
+	zk := flags.String("zk", "", "ZooKeeper on this machine for the cluster openmldb, host:port/root, and for openmldb2 beside it, /root2 (default: one of its own each)")
 	compat := flags.StringSlice("compat", nil, "release of a store to speak like, the first of each by default: "+strings.Join(sandbox.Releases(config.Kinds), ", "))
 	flags.BoolVar(&config.ProcessPerNode, "process-per-node", false, "run every node in a process of its own, which kill -9 can end; a system that cannot says so")
 	tied := flags.Bool("tied", false, "end when standard input does")

@@ -96,6 +96,9 @@ func start(ctx context.Context, config sandbox.Config) (*cluster, error) {
 		points: points(), network: network{cuts: map[cable]chan struct{}{}}, trees: map[string]coord.Tree{},
 		ns: make([]*nameserver.Server, nameservers), tab: make([]*tablet.Tablet, tablets+spares),
 	}
+	if s.zk != nil && c.name == second {
+		c.settings.root += "2" // they share the ZooKeeper
+	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if c.log == nil {
 		c.log = func(string, ...any) {}

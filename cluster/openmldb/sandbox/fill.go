@@ -27,7 +27,7 @@ const demoDB = "demo_db"
 const firstRow = 1528872944000
 
 // fill makes the first content, once: `flow`, the table of the documents on failover, which has no database; and a table
-// with a column of every common type.
+// with a column of every common type. The second cluster has the database alone.
 func (c *cluster) fill(ctx context.Context) error {
 	marker := filepath.Join(c.dir, filledFile)
 	if _, err := os.Stat(marker); !errors.Is(err, fs.ErrNotExist) {
@@ -39,7 +39,11 @@ func (c *cluster) fill(ctx context.Context) error {
 	if err := u.lead(ctx, "CreateDatabase", db, &ns.GeneralResponse{}); err != nil {
 		return err
 	}
-	for _, t := range []sample{flow(c.tabletAt), orders()} {
+	samples := []sample{flow(c.tabletAt), orders()}
+	if c.name == second {
+		samples = nil
+	}
+	for _, t := range samples {
 		if err := u.create(ctx, t); err != nil {
 			return fmt.Errorf("%s: %w", t.info.GetName(), err)
 		}

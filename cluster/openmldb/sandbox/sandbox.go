@@ -24,11 +24,14 @@ import (
 // System is the store's name.
 const System = "openmldb"
 
+// second is the cluster that has a database and no table yet: what is copied goes there.
+const second = "openmldb2"
+
 // Kind is the OpenMLDB emulator.
 func Kind() sandbox.Kind {
 	return sandbox.Kind{
 		System:   System,
-		Clusters: []sandbox.Cluster{{Name: "openmldb"}},
+		Clusters: []sandbox.Cluster{{Name: "openmldb"}, {Name: second}},
 		Compat:   releases,
 		New: func(ctx context.Context, config sandbox.Config) (sandbox.ClusterServer, error) {
 			return start(ctx, config)

@@ -20,7 +20,8 @@ var releases = []string{"0.9", release2018}
 
 // settings are what sandbox.Config.Settings may hold:
 //
-//	zk      host:port,…/root of a real ZooKeeper, in place of the tree in this process
+//	zk      host:port,…/root of a real ZooKeeper, in place of the tree in this process; the second cluster stands
+//	        under root2
 //	strict  true: credentials are checked (skip_grant_tables=false)
 type settings struct {
 	zk     []string // nil for none
