@@ -55,13 +55,12 @@ const (
 // it as spec.Interrupted. Either leaves the journal as the last acknowledged write left it.
 func Copy[R any](ctx context.Context, src Source[R], dst Sink[R], o CopyOptions, w spec.Work) (Totals, error) {
 	o.complete()
-	c := &copier[R]{src: src, dst: dst, o: o, work: w, gate: newGate(o.Writes), pace: newPacer()}
+	c := &copier[R]{src: src, dst: dst, o: o, work: w, gate: newGate(o.Writes), pace: NewPacer(w.Rate)}
 	c.ctx, c.stop = context.WithCancelCause(ctx)
 	defer c.stop(nil)
 	c.writing, c.abort = context.WithCancel(context.WithoutCancel(ctx))
 	defer c.abort()
 	c.progressed()
-	c.pace.set(w.Rate())
 	err := c.begin()
 	if err == nil {
 		err = c.run()
@@ -77,7 +76,7 @@ type copier[R any] struct {
 	o    CopyOptions
 	work spec.Work
 	gate *gate
-	pace *pacer
+	pace *Pacer
 
 	ctx     context.Context // of all but writes; ends with the first fatal error, which is its cause
 	stop    context.CancelCauseFunc
@@ -181,7 +180,7 @@ func (c *copier[R]) attend(over <-chan struct{}) {
 		case <-over:
 			return
 		case <-look.C:
-			c.pace.set(c.work.Rate())
+			c.pace.Look()
 			c.show()
 		case <-save.C:
 			if err := c.save(); err != nil {

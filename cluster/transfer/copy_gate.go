@@ -1,14 +1,8 @@
 package transfer
 
 import (
-	"context"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"golang.org/x/time/rate"
-
-	"shardsh/commands/spec"
 )
 
 // gate bounds the writes under way by what the store takes: half as many after each time that it asked for less, after a
@@ -94,64 +88,4 @@ func (g *gate) slowed() (limit int, lately bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return int(g.limit), !g.last.IsZero() && time.Since(g.last) < lessIsShownLong
-}
-
-// pacer keeps to a rate that may change at any time.
-type pacer struct {
-	limited atomic.Bool
-	turn    chan struct{} // who has the token waits for the limiters, the others for it
-	rows    *rate.Limiter
-	bytes   *rate.Limiter
-}
-
-func newPacer() *pacer {
-	return &pacer{turn: make(chan struct{}, 1), rows: rate.NewLimiter(rate.Inf, 1), bytes: rate.NewLimiter(rate.Inf, 1)}
-}
-
-func (l *pacer) set(r spec.Rate) {
-	setLimit(l.rows, r.Rows)
-	setLimit(l.bytes, r.Bytes)
-	l.limited.Store(r.Rows > 0 || r.Bytes > 0)
-}
-
-// setLimit lets a tenth of a second's worth through at once, so that a change is felt as soon.
-func setLimit(l *rate.Limiter, perSecond float64) {
-	limit, burst := rate.Inf, 1
-	if perSecond > 0 {
-		limit, burst = rate.Limit(perSecond), int(max(1, perSecond/10))
-	}
-	if l.Limit() != limit {
-		l.SetLimit(limit)
-		l.SetBurst(burst)
-	}
-}
-
-// wait reports false when the context ended.
-func (l *pacer) wait(ctx context.Context, rows int, bytes int64) bool {
-	if !l.limited.Load() {
-		return ctx.Err() == nil
-	}
-	select {
-	case l.turn <- struct{}{}:
-		defer func() { <-l.turn }()
-	case <-ctx.Done():
-		return false
-	}
-	return pass(ctx, l.rows, rows) && pass(ctx, l.bytes, int(bytes))
-}
-
-func pass(ctx context.Context, l *rate.Limiter, n int) bool {
-	for n > 0 {
-		if l.Limit() == rate.Inf {
-			break
-		}
-		some := min(n, max(1, l.Burst()))
-		if l.WaitN(ctx, some) == nil { // it fails, too, where the burst has shrunk meanwhile
-			n -= some
-		}
-		if ctx.Err() != nil {
-			return false
-		}
-	}
-	return ctx.Err() == nil
 }

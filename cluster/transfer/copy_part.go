@@ -119,7 +119,7 @@ func (p *part[R]) take(b *Batch[R]) bool {
 		return c.ctx.Err() == nil
 	}
 	for piece := range c.dst.Pieces(b.Rows) {
-		if !c.pace.wait(c.ctx, len(piece.Rows), piece.Bytes) || !p.reserve(f, len(piece.Rows)) || !c.gate.enter() {
+		if c.pace.Wait(c.ctx, int64(len(piece.Rows)), piece.Bytes) != nil || !p.reserve(f, len(piece.Rows)) || !c.gate.enter() {
 			return false
 		}
 		p.hand(task[R]{f, piece})

@@ -118,7 +118,7 @@ func newDiffer[R any](
 	x := &differ[R]{rows: rows, options: o, work: w, each: each, now: time.Now}
 	x.sides = [2]*diffSide[R]{{name: "source", source: source}, {name: "target", source: target}}
 	x.holder, _ = rows.(Holder[R])
-	x.pace.rate = w.Rate
+	x.pace = NewPacer(w.Rate)
 	return x
 }
 
@@ -130,7 +130,7 @@ type differ[R any] struct {
 	work    spec.Work
 	each    func(Found[R]) error
 	sides   [2]*diffSide[R]
-	pace    diffPace
+	pace    *Pacer
 	now     func() time.Time
 
 	mu    sync.Mutex

@@ -306,7 +306,7 @@ func (p *diffPass[R]) look(ctx context.Context, f *Found[R], source, target Poin
 		if err != nil {
 			return err
 		}
-		if err := p.x.pace.wait(ctx, 1, 0); err != nil {
+		if err := p.x.pace.Wait(ctx, 1, 0); err != nil {
 			return err
 		}
 	}

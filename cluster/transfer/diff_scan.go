@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -51,7 +50,8 @@ func (x *differ[R]) readPart(ctx context.Context, s *diffSide[R], part int, r pa
 			}
 			after, further = b.After, true
 			x.came(name, &b)
-			if err := x.pace.wait(ctx, int64(len(b.Rows))+b.Filtered, b.Bytes); err != nil {
+			x.pace.Look()
+			if err := x.pace.Wait(ctx, int64(len(b.Rows))+b.Filtered, b.Bytes); err != nil {
 				return further, ownError{err}
 			}
 		}
@@ -92,14 +92,12 @@ func (x *differ[R]) patiently(ctx context.Context, s *diffSide[R], name string, 
 		case Fatal:
 			return err
 		case Slow:
-			x.pace.slow(pause)
+			x.pace.Rest(pause)
 		case Again:
 		}
 		x.waiting(name, err)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
+		if err := sleep(ctx, pause); err != nil {
+			return err
 		}
 	}
 }
@@ -183,59 +181,4 @@ func (x *differ[R]) held() string {
 		return fmt.Sprintf("%s and %d more wait: %s", first, n, x.stuck[first])
 	}
 	return fmt.Sprintf("%s waits: %s", first, x.stuck[first])
-}
-
-// diffPace keeps all readers together to a rate.
-type diffPace struct {
-	rate func() spec.Rate
-	mu   sync.Mutex
-	kept spec.Rate // what free was reckoned with
-	free time.Time // before then nobody goes on
-}
-
-// wait pays for what came. A rate that changes meanwhile counts at once.
-func (p *diffPace) wait(ctx context.Context, rows, bytes int64) error {
-	for {
-		left := p.pay(rows, bytes)
-		if left <= 0 {
-			return ctx.Err()
-		}
-		rows, bytes = 0, 0
-		timer := time.NewTimer(min(left, 250*time.Millisecond))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-timer.C:
-		}
-	}
-}
-
-// pay answers how long to wait.
-func (p *diffPace) pay(rows, bytes int64) time.Duration {
-	r := p.rate()
-	cost := 0.0 // seconds
-	if r.Rows > 0 {
-		cost = float64(rows) / r.Rows
-	}
-	if r.Bytes > 0 {
-		cost = max(cost, float64(bytes)/r.Bytes)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	if p.free.Before(now) || r != p.kept {
-		p.free, p.kept = now, r
-	}
-	p.free = p.free.Add(time.Duration(min(cost, 1e6) * float64(time.Second)))
-	return p.free.Sub(now)
-}
-
-// slow stops everybody for a moment.
-func (p *diffPace) slow(pause time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if until := time.Now().Add(pause); p.free.Before(until) {
-		p.free = until
-	}
 }

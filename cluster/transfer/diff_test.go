@@ -310,21 +310,6 @@ func TestDiffTellsErrors(t *testing.T) {
 	}
 }
 
-func TestDiffKeepsToTheRate(t *testing.T) {
-	p := diffPace{rate: func() spec.Rate { return spec.Rate{Rows: 1000, Bytes: 100} }}
-	if left := p.pay(10, 200); left.Seconds() < 1.9 || left.Seconds() > 2 {
-		t.Errorf("200 bytes at 100 a second: %v", left)
-	}
-	p.rate = func() spec.Rate { return spec.Rate{Rows: 1000} }
-	if left := p.pay(500, 1<<30); left.Seconds() < 0.4 || left.Seconds() > 0.5 {
-		t.Errorf("after a change, 500 rows at 1000 a second: %v", left)
-	}
-	p.rate = func() spec.Rate { return spec.Rate{} }
-	if err := p.wait(t.Context(), 1<<40, 1<<40); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestSumsDoNotDependOnOrder(t *testing.T) {
 	a, b := newSums(), newSums()
 	for i := range uint64(1000) {

@@ -43,7 +43,7 @@ func DiffData(env commands.Env) spec.Command {
 			spec.Flag{Name: "partitions", Kind: spec.ArgText, Help: "only rows of these partitions of the table in use: 0-15,20"},
 			spec.Flag{Name: "limit", Kind: spec.ArgInt, Default: "100", Help: "how many differences to list, 0 to 10000"},
 			spec.Flag{Name: "ttl-drift", Kind: spec.ArgDuration, Default: "2s", Help: "times of expiry that differ by no more count as equal"},
-			spec.Flag{Name: "max-rate", Kind: spec.ArgText, Help: "how much of both tables together: 50000rows/s, 20MB/s"},
+			spec.Flag{Name: "max-rate", Kind: spec.ArgRate, Help: "how much of both tables together: 50000rows/s, 20MB/s"},
 			spec.Flag{Name: "no-values", Kind: spec.ArgBool, Help: "list differences without the values"}),
 		Examples: []spec.Example{
 			{
@@ -112,9 +112,7 @@ func (c *comparison) readFlags(call *spec.Call) (err error) {
 	if c.limit = int(call.Int("limit")); c.limit < 0 || c.limit > maxListed {
 		return spec.Errorf(spec.Usage, "%d differences cannot be listed", c.limit).WithHint("0 to %d", maxListed)
 	}
-	if c.rate, err = diffRate(call.String("max-rate")); err != nil {
-		return err
-	}
+	c.rate = call.Rate("max-rate")
 	if call.Has("partitions") && c.options.Partition >= 0 {
 		return spec.Errorf(spec.Usage, "-p and --partitions choose the same: give one")
 	}
@@ -168,31 +166,6 @@ func diffPartitions(text string, n int) ([]int, error) {
 	}
 	slices.Sort(list)
 	return slices.Compact(list), nil
-}
-
-var rateUnits = []struct {
-	name  string
-	bytes float64
-}{{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}}
-
-// diffRate reads a number of rows, or of bytes with their unit, a second.
-func diffRate(text string) (rate spec.Rate, err error) {
-	if text == "" || text == "none" {
-		return rate, nil
-	}
-	number := strings.TrimSuffix(strings.TrimSuffix(text, "/s"), "rows")
-	into, times := &rate.Rows, 1.0
-	for _, u := range rateUnits {
-		if rest, ok := strings.CutSuffix(number, u.name); ok {
-			number, into, times = rest, &rate.Bytes, u.bytes
-		}
-	}
-	n, err := strconv.ParseFloat(number, 64)
-	if err != nil || !(n > 0) || n > 1e15 {
-		return rate, spec.Errorf(spec.Usage, "%q is no rate", text).WithHint("write 50000rows/s or 20MB/s")
-	}
-	*into = n * times
-	return rate, nil
 }
 
 // compared is one side of a comparison.

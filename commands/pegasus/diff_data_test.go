@@ -197,8 +197,6 @@ func TestDiffDataRefuses(t *testing.T) {
 		"no such partitions":  {map[string]string{"partitions": "0-8"}, spec.Usage},
 		"partitions":          {map[string]string{"partitions": "3-1"}, spec.Usage},
 		"both":                {map[string]string{"partitions": "1", "partition": "1"}, spec.Usage},
-		"rate":                {map[string]string{"max-rate": "fast"}, spec.Usage},
-		"rate of nothing":     {map[string]string{"max-rate": "0MB"}, spec.Usage},
 		"too many listed":     {map[string]string{"limit": "10001"}, spec.Usage},
 		"negative drift":      {map[string]string{"ttl-drift": "-1s"}, spec.Usage},
 		"pattern, no type":    {map[string]string{"hash-key-filter-pattern": "x"}, spec.Usage},
@@ -212,24 +210,6 @@ func TestDiffDataRefuses(t *testing.T) {
 		if _, err := f.plan(t, "diff_data", withOther(c.flags)); spec.KindOf(err) != c.kind {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-func TestDiffRates(t *testing.T) {
-	for text, want := range map[string]spec.Rate{
-		"": {}, "20000": {Rows: 20000}, "none": {}, "500rows/s": {Rows: 500}, "20MB": {Bytes: 20e6}, "1.5MiB/s": {Bytes: 1.5 * (1 << 20)},
-	} {
-		if got, err := diffRate(text); err != nil || got != want {
-			t.Errorf("%q: %+v, %v", text, got, err)
-		}
-	}
-	w := paced{&jobWork{}, spec.Rate{Rows: 5}}
-	if w.Rate() != (spec.Rate{Rows: 5}) {
-		t.Error("the flag does not count")
-	}
-	w.Work.(*jobWork).rate = spec.Rate{Bytes: 7}
-	if w.Rate() != (spec.Rate{Bytes: 7}) {
-		t.Error("what the job was told does not count")
 	}
 }
 

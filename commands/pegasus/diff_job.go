@@ -63,31 +63,10 @@ func (c *comparison) step() spec.Step {
 				"ttl_drift":   c.drift.String(),
 				"only_source": fmt.Sprint(c.onlySource), "view": fmt.Sprint(c.sourceView.NoValue, c.sourceView.NoTTL),
 			},
-			Run: c.run,
+			Rate: c.rate,
+			Run:  c.run,
 		},
-		Apply: func(ctx context.Context, report spec.Report) error { return c.run(ctx, inline{report}) },
 	}
-}
-
-// inline is the Work of a step that is applied without a job around it: it begins anew each time.
-type inline struct{ spec.Report }
-
-func (inline) Restore(any) (bool, error) { return false, nil }
-func (inline) Save(any) error            { return nil }
-func (inline) Rate() spec.Rate           { return spec.Rate{} }
-func (w inline) Show(f spec.Figures)     { w.Progress(f.Done, f.Total, f.Unit) }
-
-// paced is a Work whose rate is the flag's unless it was told another.
-type paced struct {
-	spec.Work
-	rate spec.Rate
-}
-
-func (p paced) Rate() spec.Rate {
-	if r := p.Work.Rate(); r != (spec.Rate{}) {
-		return r
-	}
-	return p.rate
 }
 
 func (c *comparison) run(ctx context.Context, w spec.Work) error {
@@ -100,7 +79,7 @@ func (c *comparison) run(ctx context.Context, w spec.Work) error {
 	source := c.source.c.DiffSource(c.source.app.Name, c.options, c.sourceView)
 	target := c.target.c.DiffSource(c.target.app.Name, c.options, c.targetView)
 	var err error
-	c.totals, err = transfer.Diff(ctx, source, target, driver.CopyRows{Drift: c.drift}, o, paced{w, c.rate},
+	c.totals, err = transfer.Diff(ctx, source, target, driver.CopyRows{Drift: c.drift}, o, w,
 		func(f transfer.Found[driver.CopyRow]) error {
 			c.found = append(c.found, f)
 			return nil

@@ -36,6 +36,7 @@ func SplitBackup(env commands.Env) spec.Command {
 			spec.Flag{Name: "data-version", Kind: spec.ArgInt, Default: "1", Help: "how the target stores values: 1, or 0 for tables of releases 1.x"},
 			spec.Flag{Name: "parallel", Kind: spec.ArgInt, Default: "0", Help: "partitions worked on at once; 0 is one for each processor"},
 			spec.Flag{Name: "memory", Kind: spec.ArgInt, Default: "256", Help: "MiB held at most, besides what open files need"},
+			spec.Flag{Name: "max-rate", Kind: spec.ArgRate, Help: "read no faster than this; job rate changes it while it runs"},
 			spec.Flag{Name: "temp", Kind: spec.ArgFile, Help: "a folder for temporary files, which are needed when neither number of partitions divides the other"},
 		),
 		Examples: []spec.Example{
@@ -85,9 +86,8 @@ func planSplit(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Pl
 		Name: x.out.String(),
 		Steps: []spec.Step{{
 			Text: fmt.Sprintf("split %d files, %d bytes, into %d partitions", x.files, x.size, x.info.PartitionCount), Objects: []string{x.out.String()}, Class: spec.Alter,
-			Job:   &spec.Job{Name: "split", Identity: x.identity, Run: x.run},
-			Apply: x.apply,
-			Undo:  "fs rm -r " + x.out.String(),
+			Job:  &spec.Job{Name: "split", Identity: x.identity, Rate: call.Rate("max-rate"), Run: x.run},
+			Undo: "fs rm -r " + x.out.String(),
 		}},
 	}
 	if x.info.PartitionCount&(x.info.PartitionCount-1) != 0 {

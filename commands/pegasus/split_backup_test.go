@@ -206,7 +206,7 @@ func TestSplitBackupFilters(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := plan.Steps[0].Apply(t.Context(), &journal{}); err != nil {
+		if err := plan.Steps[0].Job.Run(t.Context(), &journal{}); err != nil {
 			t.Fatal(err)
 		}
 		rows := loaded(t, filepath.Join(env.dir, c.flags[:4], "onebox/TableB"), coldbackup.LoadInfo{AppID: 7, AppName: "TableB", PartitionCount: 8})

@@ -10,11 +10,10 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"shardsh/cluster/pegasus/coldbackup"
 	"shardsh/cluster/pegasus/rocksdb"
 	"shardsh/cluster/pegasus/wire"
+	"shardsh/cluster/transfer"
 	"shardsh/commands/spec"
 	"shardsh/storage"
 )
@@ -40,23 +39,20 @@ type sourceCounts struct {
 // splitRun is a split at work.
 type splitRun struct {
 	*backupSplit
-	w           spec.Work
-	mu          sync.Mutex // of state and read
-	state       splitState
-	read        int64
-	verify      [64]sync.Mutex // of a source partition, by its number
-	rows, bytes *rate.Limiter
+	w      spec.Work
+	mu     sync.Mutex // of state and read
+	state  splitState
+	read   int64
+	verify [64]sync.Mutex // of a source partition, by its number
+	pace   *transfer.Pacer
 }
 
-// limitBurst is how many rows, or bytes, pass between two looks at the rate.
-const (
-	rowBurst  = 256
-	byteBurst = 1 << 20
-)
+// lookEvery is how many rows pass between two looks at the rate.
+const lookEvery = 256
 
 // run does the work, or what is left of it.
 func (x *backupSplit) run(ctx context.Context, w spec.Work) error {
-	r := &splitRun{backupSplit: x, w: w, rows: rate.NewLimiter(rate.Inf, rowBurst), bytes: rate.NewLimiter(rate.Inf, byteBurst)}
+	r := &splitRun{backupSplit: x, w: w, pace: transfer.NewPacer(w.Rate)}
 	again, err := w.Restore(&r.state)
 	if err != nil {
 		return err
@@ -93,18 +89,6 @@ func (x *backupSplit) run(ctx context.Context, w spec.Work) error {
 	w.Detail("%s", r.summary())
 	return nil
 }
-
-// apply is run without a journal.
-func (x *backupSplit) apply(ctx context.Context, report spec.Report) error {
-	return x.run(ctx, unjournaled{report})
-}
-
-type unjournaled struct{ spec.Report }
-
-func (unjournaled) Restore(any) (bool, error) { return false, nil }
-func (unjournaled) Save(any) error            { return nil }
-func (unjournaled) Rate() spec.Rate           { return spec.Rate{} }
-func (unjournaled) Show(spec.Figures)         {}
 
 // checkEmpty keeps tables of another split out of the input.
 func (x *backupSplit) checkEmpty(ctx context.Context) error {
@@ -246,8 +230,8 @@ type sourceRows struct {
 	version int
 	value   []byte
 	counts  sourceCounts
-	passed  int // rows and bytes since the last look at the rate
-	bytes   int
+	passed  int64 // rows and bytes since the last look at the rate
+	bytes   int64
 	err     error
 }
 
@@ -308,37 +292,14 @@ func (s *sourceRows) Err() error {
 // keepToRate waits, now and then, for as long as the rate wants.
 func (s *sourceRows) keepToRate(size int) error {
 	s.passed++
-	s.bytes += size
-	if s.passed < rowBurst {
+	s.bytes += int64(size)
+	if s.passed < lookEvery {
 		return nil
 	}
 	rows, bytes := s.passed, s.bytes
 	s.passed, s.bytes = 0, 0
-	if err := s.ctx.Err(); err != nil {
-		return err
-	}
-	now := s.run.w.Rate()
-	setLimit(s.run.rows, now.Rows)
-	setLimit(s.run.bytes, now.Bytes)
-	if err := s.run.rows.WaitN(s.ctx, rows); err != nil {
-		return err
-	}
-	for ; bytes > 0; bytes -= byteBurst {
-		if err := s.run.bytes.WaitN(s.ctx, min(bytes, byteBurst)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func setLimit(l *rate.Limiter, perSecond float64) {
-	want := rate.Limit(perSecond)
-	if perSecond <= 0 {
-		want = rate.Inf
-	}
-	if l.Limit() != want {
-		l.SetLimit(want)
-	}
+	s.run.pace.Look()
+	return s.run.pace.Wait(s.ctx, rows, bytes)
 }
 
 func (r *splitRun) progress(rows int64) {
