@@ -3,10 +3,7 @@ package pegasus
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
-	"errors"
 	"iter"
-	"sync/atomic"
 	"time"
 
 	"shardsh/cluster/pegasus/wire"
@@ -24,8 +21,9 @@ type DiffView struct {
 }
 
 // DiffSource reads a table's rows to compare them, those that match the options. It can read single rows again.
-func (d *Driver) DiffSource(table string, o ScanOptions, view DiffView) transfer.Source[wire.KeyValue] {
-	s := &diffSource{d: d, table: table, options: o, view: view}
+func (d *Driver) DiffSource(table string, o ScanOptions, view DiffView) transfer.Source[CopyRow] {
+	s := &diffSource{d: d, op: "compare " + table, table: table, view: view}
+	s.rows, s.err = d.RowSource(table, RowSourceOptions{ScanOptions: o})
 	s.wanted = make([]bool, max(view.Of, 0))
 	for _, p := range view.Partitions {
 		if p >= 0 && p < len(s.wanted) {
@@ -35,37 +33,31 @@ func (d *Driver) DiffSource(table string, o ScanOptions, view DiffView) transfer
 	return s
 }
 
+// diffSource is a RowSource of which not all rows count.
 type diffSource struct {
-	d       *Driver
-	table   string
-	options ScanOptions
-	view    DiffView
-	wanted  []bool
-	// route is what Parts saw last: a part that was split since is read with what its child has got of it.
-	route atomic.Pointer[route]
+	d         *Driver
+	op, table string
+	rows      *RowSource
+	err       error // why there is none
+	view      DiffView
+	wanted    []bool
 }
 
-var _ transfer.PointReader[wire.KeyValue] = (*diffSource)(nil)
-
-func (s *diffSource) plan() (*scanPlan, error) {
-	return newScanPlan("compare "+s.table, s.table, s.options)
-}
+var _ transfer.PointReader[CopyRow] = (*diffSource)(nil)
 
 // Parts are the partitions that may hold rows that count. Nobody knows how many rows they have.
 func (s *diffSource) Parts(ctx context.Context) ([]transfer.Part, error) {
-	p, err := s.plan()
+	if s.err != nil {
+		return nil, s.err
+	}
+	all, err := s.rows.Parts(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r, list, err := s.d.scanTargets(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	s.route.Store(r)
 	var parts []transfer.Part
-	for _, i := range list {
-		if s.mayHold(i, r.spread(i)) {
-			parts = append(parts, transfer.Part{Number: i})
+	for _, p := range all {
+		if at, err := parseMark(p.Start); err == nil && s.mayHold(p.Number, at.count) {
+			parts = append(parts, p)
 		}
 	}
 	return parts, nil
@@ -93,141 +85,44 @@ func (s *diffSource) counts(hash, sort []byte) bool {
 	return len(s.view.Partitions) == 0 || s.view.Of > 0 && s.wanted[wire.PartitionOf(wire.Hash(hash, sort), s.view.Of)]
 }
 
-// place is a Position: partition and how many there were, the last key, and the last one that leaves in a split. Of
-// partition and last key see scanner.
-type place struct {
-	index, count  int
-	last, lastOut []byte
-}
-
-func (p place) encode() transfer.Position {
-	b := binary.AppendUvarint(nil, uint64(p.index))
-	b = binary.AppendUvarint(b, uint64(p.count))
-	b = binary.AppendUvarint(b, uint64(len(p.last)))
-	return append(append(b, p.last...), p.lastOut...)
-}
-
-var errPlace = errors.New("a position in a table that makes no sense")
-
-func decodePlace(b []byte) (p place, err error) {
-	var head [3]uint64
-	for i := range head {
-		n := 0
-		if head[i], n = binary.Uvarint(b); n <= 0 || head[i] > 1<<31-1 {
-			return p, errPlace
-		}
-		b = b[n:]
-	}
-	if head[2] > uint64(len(b)) || head[0] >= head[1] {
-		return p, errPlace
-	}
-	p = place{index: int(head[0]), count: int(head[1])}
-	if head[2] > 0 {
-		p.last = b[:head[2]]
-	}
-	if len(b) > int(head[2]) {
-		p.lastOut = b[head[2]:]
-	}
-	return p, nil
-}
-
-// scannerAt makes a scanner that begins at a position.
-func (s *diffSource) scannerAt(part int, after transfer.Position) (*scanner, error) {
-	p, err := s.plan()
-	if err != nil {
-		return nil, err
-	}
-	r := s.route.Load()
-	if r == nil || part < 0 || part >= len(r.Partitions) {
-		return nil, p.usage("parts are read after they have been asked for")
-	}
-	if after == nil {
-		return s.d.newScanner(p, r, part), nil
-	}
-	at, err := decodePlace(after)
-	if err != nil {
-		return nil, &spec.Error{Kind: spec.Failed, Op: p.op, Err: err}
-	}
-	return &scanner{
-		d: s.d, plan: p, index: at.index, appID: r.AppID, count: at.count, context: noContext, last: at.last, lastOut: at.lastOut,
-	}, nil
-}
-
 // Read reads a partition in the order of its keys. When it is split meanwhile the rest of those rows that are with its
 // child by then comes last.
-func (s *diffSource) Read(ctx context.Context, part int, after transfer.Position) iter.Seq2[transfer.Batch[wire.KeyValue], error] {
-	return func(yield func(transfer.Batch[wire.KeyValue], error) bool) {
-		x, err := s.scannerAt(part, after)
-		for err == nil && x != nil {
-			var more bool
-			if more, err = s.readWhole(ctx, x, yield); !more && err == nil {
+func (s *diffSource) Read(ctx context.Context, part int, after transfer.Position) iter.Seq2[transfer.Batch[CopyRow], error] {
+	return func(yield func(transfer.Batch[CopyRow], error) bool) {
+		if s.err != nil {
+			yield(transfer.Batch[CopyRow]{}, s.err)
+			return
+		}
+		for b, err := range s.rows.Read(ctx, part, after) {
+			if err == nil {
+				s.take(&b)
+			}
+			if !yield(b, err) || err != nil {
 				return
 			}
-			if err == nil {
-				var born []*scanner
-				if born, err = s.d.born(ctx, []*scanner{x}); len(born) == 0 {
-					break
-				}
-				x = born[0]
-			}
-		}
-		if err != nil {
-			yield(transfer.Batch[wire.KeyValue]{}, err)
 		}
 	}
 }
 
-// readWhole yields what one scanner brings, and reports whether to go on behind it.
-func (s *diffSource) readWhole(
-	ctx context.Context, x *scanner, yield func(transfer.Batch[wire.KeyValue], error) bool,
-) (more bool, err error) {
-	next := s.d.fetch(ctx, x)
-	for {
-		b := <-next
-		if b.err != nil {
-			return false, b.err
-		}
-		at := place{index: x.index, count: x.count, last: x.last, lastOut: x.lastOut}.encode()
-		if !b.done {
-			next = s.d.fetch(ctx, x)
-		}
-		batch, err := s.take(x.plan, &b)
-		if batch.After = at; err != nil || !yield(batch, nil) {
-			if !b.done {
-				s.d.pool.spawn(func() { <-next; x.clear() })
-			}
-			return false, err
-		}
-		if b.done {
-			return true, nil
-		}
-	}
-}
-
-// take picks the rows that count.
-func (s *diffSource) take(p *scanPlan, b *batch) (out transfer.Batch[wire.KeyValue], err error) {
+// take leaves the rows that count. Their keys have been found to be some.
+func (s *diffSource) take(b *transfer.Batch[CopyRow]) {
 	now := time.Now()
-	out.Rows = b.rows[:0]
-	for i := range b.rows {
-		kv := b.rows[i]
-		hash, sort, err := wire.DecodeKey(kv.Key)
-		if err != nil {
-			return out, &spec.Error{Kind: spec.Failed, Op: p.op, Endpoint: b.server, Err: err}
-		}
-		out.Bytes += int64(len(kv.Key) + len(kv.Value))
+	kept := b.Rows[:0]
+	for _, kv := range b.Rows {
+		hash, sort, _ := wire.DecodeKey(kv.Key)
 		switch {
 		case wire.Expired(kv.ExpireTS, now):
-			out.Expired++
-		case !p.keep(sort, kv.Value) || !s.counts(hash, sort):
-			out.Filtered++
+			b.Expired++
+		case !s.counts(hash, sort):
+			b.Filtered++
 		default:
-			out.Rows = append(out.Rows, s.seen(kv))
+			kept = append(kept, s.seen(kv))
 		}
 	}
-	return out, nil
+	b.Rows = kept
 }
 
-func (s *diffSource) seen(kv wire.KeyValue) wire.KeyValue {
+func (s *diffSource) seen(kv CopyRow) CopyRow {
 	if s.view.NoValue {
 		kv.Value = nil
 	}
@@ -238,22 +133,14 @@ func (s *diffSource) seen(kv wire.KeyValue) wire.KeyValue {
 }
 
 // Judge says what an error means for reading.
-func (s *diffSource) Judge(err error) transfer.Verdict {
-	var e *spec.Error
-	switch {
-	case errors.Is(err, errKerberos), errors.Is(err, errClosed), !errors.As(err, &e):
-		return transfer.Fatal
-	case e.Code == wire.CodeBusy, e.Code == wire.CodeCapacityExceeded:
-		return transfer.Slow
-	case e.Kind == spec.Unavailable:
-		return transfer.Again
-	}
-	return transfer.Fatal
-}
+func (s *diffSource) Judge(err error) transfer.Verdict { return judge(err) }
 
 // Get reads the row of a key anew.
-func (s *diffSource) Get(ctx context.Context, like wire.KeyValue) (row wire.KeyValue, found bool, err error) {
-	op := "compare " + s.table
+func (s *diffSource) Get(ctx context.Context, like CopyRow) (row CopyRow, found bool, err error) {
+	op := s.op
+	if s.err != nil {
+		return row, false, s.err
+	}
 	hash, sort, err := wire.DecodeKey(like.Key)
 	if err != nil {
 		return row, false, &spec.Error{Kind: spec.Failed, Op: op, Err: err}
@@ -276,17 +163,13 @@ func (s *diffSource) Get(ctx context.Context, like wire.KeyValue) (row wire.KeyV
 		// Rows without a hash key lie by their sort keys: the range is that of one row all the same.
 		p.start, p.stop = like.Key, append(bytes.Clone(like.Key), 0)
 	}
-	filter, err := s.plan()
-	if err != nil {
-		return row, false, err
-	}
 	for {
 		b := x.next(ctx)
 		if b.err != nil {
 			return row, false, b.err
 		}
 		for i := range b.rows {
-			if kv := b.rows[i]; bytes.Equal(kv.Key, like.Key) && !wire.Expired(kv.ExpireTS, time.Now()) && filter.matches(hash, sort, kv.Value) {
+			if kv := b.rows[i]; bytes.Equal(kv.Key, like.Key) && !wire.Expired(kv.ExpireTS, time.Now()) && s.rows.plan.matches(hash, sort, kv.Value) {
 				x.clear()
 				return s.seen(kv), true, nil
 			}

@@ -1,7 +1,6 @@
 package pegasus
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -268,20 +267,4 @@ func TestDiffSourceJudges(t *testing.T) {
 			t.Errorf("%v: %v, want %v", c.err, got, c.want)
 		}
 	}
-}
-
-func FuzzDiffPlace(f *testing.F) {
-	f.Add([]byte(place{3, 8, []byte("last"), []byte("out")}.encode()))
-	f.Add([]byte(place{0, 1, nil, nil}.encode()))
-	f.Add([]byte{1, 2, 200})
-	f.Fuzz(func(t *testing.T, in []byte) {
-		p, err := decodePlace(in)
-		if err != nil {
-			return
-		}
-		q, err := decodePlace(p.encode())
-		if err != nil || q.index != p.index || q.count != p.count || !bytes.Equal(q.last, p.last) || !bytes.Equal(q.lastOut, p.lastOut) {
-			t.Fatalf("%+v became %+v: %v", p, q, err)
-		}
-	})
 }

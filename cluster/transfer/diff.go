@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -153,8 +154,10 @@ type diffSide[R any] struct {
 
 // diffState is the journal of a comparison.
 type diffState[R any] struct {
-	// Parts are the numbers of the parts that each side had, Done those whose rows are in Sums.
+	// Parts are the numbers of the parts that each side had, Done those whose rows are in Sums. Of those in Places the
+	// rows up to there are.
 	Parts, Done [2][]int
+	Places      [2]map[int]Position
 	Sums        [2][]byte `json:",omitempty"` // as sums.encode makes them
 	// Summed says that the first step is over; Next is the hash from which on rows have not been held yet.
 	Summed bool
@@ -206,7 +209,7 @@ func (x *differ[R]) begin(ctx context.Context) error {
 			x.seen.Total += part.Rows
 			x.seen.TotalBytes += part.Bytes
 		}
-		x.state.Parts[i] = numbers
+		x.state.Parts[i], x.state.Places[i] = numbers, map[int]Position{}
 		x.sums[i] = newSums()
 		if !was.Summed && !slices.Equal(numbers, was.Parts[i]) {
 			continue // other parts have other rows
@@ -215,6 +218,7 @@ func (x *differ[R]) begin(ctx context.Context) error {
 			return fmt.Errorf("the journal of the comparison cannot be read: %w", err)
 		}
 		x.state.Done[i] = was.Done[i]
+		maps.Copy(x.state.Places[i], was.Places[i])
 		x.seen.Done += x.sums[i].rows()
 	}
 	x.seen.Unit, x.seen.Estimated = "rows", true
@@ -243,7 +247,7 @@ func (x *differ[R]) sumUp(ctx context.Context) error {
 	for i := range x.sides {
 		done := slices.Clone(x.state.Done[i])
 		g.Go(func() error {
-			return x.scan(ctx, x.sides[i], done, func(int) partReader[R] { return x.summing(i) })
+			return x.scan(ctx, x.sides[i], done, func(part int) partReader[R] { return x.summing(i, part) })
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -254,33 +258,54 @@ func (x *differ[R]) sumUp(ctx context.Context) error {
 	return x.save()
 }
 
-// summing sums one part's rows, which count once the part has been read to its end.
-func (x *differ[R]) summing(i int) partReader[R] {
-	mine := x.lend()
+// summing sums one part's rows. They count with the place behind them, now and then and when the part ends.
+func (x *differ[R]) summing(i, part int) partReader[R] {
+	mine, counted := x.lend(), x.now()
+	x.mu.Lock()
+	after := x.state.Places[i][part]
+	x.mu.Unlock()
+	count := func() {
+		x.sums[i].merge(mine)
+		clear(mine)
+	}
 	return partReader[R]{
+		after: after,
 		batch: func(b Batch[R]) error {
 			for _, row := range b.Rows {
 				mine.add(hashOf(x.rows.Key(row)), x.rows.Sum(row), x.size(row, &b))
 			}
-			return nil
-		},
-		end: func(part int) error {
-			x.mu.Lock()
-			defer x.mu.Unlock()
-			x.sums[i].merge(mine)
-			clear(mine)
-			x.spare = append(x.spare, mine)
-			x.state.Done[i] = append(x.state.Done[i], part)
-			if x.now().Sub(x.saved) < diffSaveEvery {
+			if x.now().Sub(counted) < diffSaveEvery {
 				return nil
 			}
-			return x.save()
+			x.mu.Lock()
+			defer x.mu.Unlock()
+			count()
+			counted = x.now()
+			x.state.Places[i][part] = b.After
+			return x.saveNowAndThen()
+		},
+		end: func() error {
+			x.mu.Lock()
+			defer x.mu.Unlock()
+			count()
+			x.spare = append(x.spare, mine)
+			delete(x.state.Places[i], part)
+			x.state.Done[i] = append(x.state.Done[i], part)
+			return x.saveNowAndThen()
 		},
 	}
 }
 
 // diffSaveEvery keeps the journal, of up to some MiB while sums are made, from costing more than what it saves.
 const diffSaveEvery = 5 * time.Second
+
+// saveNowAndThen needs x.mu.
+func (x *differ[R]) saveNowAndThen() error {
+	if x.now().Sub(x.saved) < diffSaveEvery {
+		return nil
+	}
+	return x.save()
+}
 
 // save writes the journal. x.mu is held, or nobody else is there.
 func (x *differ[R]) save() error {

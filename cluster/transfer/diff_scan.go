@@ -14,8 +14,9 @@ import (
 
 // partReader deals with a part's batches, in order.
 type partReader[R any] struct {
+	after Position // nil for the part's start
 	batch func(Batch[R]) error
-	end   func(part int) error // nil when there is nothing to do
+	end   func() error // nil when there is nothing to do
 }
 
 // scan reads all parts of a side but those that are done, some beside each other.
@@ -30,18 +31,21 @@ func (x *differ[R]) scan(ctx context.Context, s *diffSide[R], done []int, reader
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return x.readPart(ctx, s, part.Number, reader(part.Number))
+			return x.readPart(ctx, s, part, reader(part.Number))
 		})
 	}
 	return g.Wait()
 }
 
 // readPart reads a part to its end, over whatever errors may go away.
-func (x *differ[R]) readPart(ctx context.Context, s *diffSide[R], part int, r partReader[R]) error {
-	var after Position
-	name := fmt.Sprintf("%s partition %d", s.name, part)
+func (x *differ[R]) readPart(ctx context.Context, s *diffSide[R], part Part, r partReader[R]) error {
+	after := r.after
+	if after == nil {
+		after = part.Start
+	}
+	name := fmt.Sprintf("%s partition %d", s.name, part.Number)
 	err := x.patiently(ctx, s, name, func() (further bool, err error) {
-		for b, err := range s.source.Read(ctx, part, after) {
+		for b, err := range s.source.Read(ctx, part.Number, after) {
 			if err != nil {
 				return further, err
 			}
@@ -58,7 +62,7 @@ func (x *differ[R]) readPart(ctx context.Context, s *diffSide[R], part int, r pa
 		return further, ctx.Err()
 	})
 	if err == nil && r.end != nil {
-		err = r.end(part)
+		err = r.end()
 	}
 	if err == nil {
 		x.mu.Lock()
