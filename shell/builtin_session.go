@@ -26,7 +26,10 @@ func clustersWord(s *Shell) spec.Command {
 			for _, c := range s.conf.Clusters() {
 				kind, address := "configured", any(c.Address)
 				if c.Sandbox {
-					kind, address = "sandbox", nil
+					kind = "sandbox"
+				}
+				if c.Address == "" { // nobody knows it before it runs
+					address = nil
 				}
 				rows = append(rows, spec.Row{c.Name, c.System, kind, address, c.Name == current})
 			}

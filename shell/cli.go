@@ -260,7 +260,7 @@ func (s *Shell) openTerminal(ctx context.Context, p Program) error {
 	}
 	s.terminal, s.reader, s.mode = t, t, "interactive"
 	defer t.Close()
-	if s.session.target().sandbox {
+	if s.session.target().own {
 		s.sandbox.start()
 	}
 	s.live.onChange(t.Wake)

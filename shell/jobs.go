@@ -77,7 +77,7 @@ type jobSpec struct {
 type jobCluster struct {
 	System  string `json:"system"`
 	Address string `json:"address"`
-	// Sandbox is the process whose own sandbox it is, and which it does not outlive; 0 for others.
+	// Sandbox is the shell whose own sandbox it is, and which it does not outlive; 0 for others.
 	Sandbox int `json:"sandbox,omitempty"`
 }
 

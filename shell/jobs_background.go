@@ -63,7 +63,7 @@ func (s *Shell) background(ctx context.Context, r *jobRun) (*spec.Table, error) 
 	s.jobs.started = append(s.jobs.started, b)
 	s.jobs.mu.Unlock()
 	if own := r.spec.sandboxes(); own != "" {
-		fmt.Fprintf(s.stderr, "%s is the sandbox of this shell: the job comes to an end with it\n", own)
+		fmt.Fprintf(s.stderr, "sandboxes of this shell, with which the job ends: %s\n", own)
 	}
 	return spec.Record([]spec.Column{{Name: "id"}, {Name: "pid", Kind: spec.Int}, {Name: "log"}, {Name: "watch"}},
 		id, cmd.Process.Pid, log, "job show "+id+" --follow"), nil

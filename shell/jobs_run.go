@@ -88,7 +88,7 @@ func (s *Shell) openedClusters() map[string]jobCluster {
 	all := map[string]jobCluster{}
 	for name, o := range s.session.open {
 		c := jobCluster{System: o.target.system.Name, Address: o.target.address}
-		if o.target.sandbox {
+		if o.target.own {
 			c.Sandbox = os.Getpid()
 		}
 		all[name] = c

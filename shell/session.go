@@ -34,6 +34,7 @@ type target struct {
 	system   cluster.System
 	address  string // "" for a sandbox cluster until it runs
 	sandbox  bool
+	own      bool // a sandbox that this shell starts, and that ends with it
 	settings map[string]string
 }
 
@@ -120,7 +121,7 @@ func (s *Shell) configured(c config.Cluster) (target, error) {
 	if !ok {
 		return target{}, spec.Errorf(spec.Unable, "cluster %s: this version does not speak to %s", c.Name, c.System)
 	}
-	return target{name: c.Name, system: sys, address: c.Address, sandbox: c.Sandbox, settings: c.Settings}, nil
+	return target{name: c.Name, system: sys, address: c.Address, sandbox: c.Sandbox, own: c.Sandbox && c.Address == "", settings: c.Settings}, nil
 }
 
 // choose makes a cluster the current one; the table is forgotten.
@@ -153,7 +154,7 @@ func (s *Shell) Open(ctx context.Context, name string) (cluster.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.sandbox && t.address == "" {
+	if t.own {
 		if t.address, err = s.sandbox.open(ctx, name); err != nil {
 			return nil, err
 		}

@@ -238,7 +238,11 @@ func (s *Shell) banner() {
 	name, _ := s.session.where()
 	fmt.Fprintf(s.stderr, "shardsh %s\n", s.version)
 	if t := s.session.target(); t.sandbox {
-		fmt.Fprintf(s.stderr, "%s is a sandbox: a small %s on this machine, gone when the shell ends.\n", name, t.system.Title)
+		end := "gone when the shell ends"
+		if !t.own {
+			end = "served by another process"
+		}
+		fmt.Fprintf(s.stderr, "%s is a sandbox: a small %s on this machine, %s.\n", name, t.system.Title, end)
 	}
 	var known []string
 	for _, c := range s.conf.Clusters() {
