@@ -23,7 +23,11 @@ type DiffView struct {
 // DiffSource reads a table's rows to compare them, those that match the options. It can read single rows again.
 func (d *Driver) DiffSource(table string, o ScanOptions, view DiffView) transfer.Source[CopyRow] {
 	s := &diffSource{d: d, op: "compare " + table, table: table, view: view}
-	s.rows, s.err = d.RowSource(table, RowSourceOptions{ScanOptions: o})
+	all := RowSourceOptions{ScanOptions: o}
+	if o.Partition >= 0 {
+		all.Partitions = []int{o.Partition}
+	}
+	s.rows, s.err = d.RowSource(table, all)
 	s.wanted = make([]bool, max(view.Of, 0))
 	for _, p := range view.Partitions {
 		if p >= 0 && p < len(s.wanted) {
