@@ -105,6 +105,8 @@ func backupWords(env commands.Env) []spec.Command {
 	return []spec.Command{
 		Backup(env),
 		QueryBackup(env),
+		Restore(env),
+		QueryRestoreStatus(env),
 		LsBackup(env),
 		GetBackup(env),
 		VerifyBackup(env),
