@@ -51,6 +51,39 @@ func (d *Driver) BackupsOf(ctx context.Context, app App) ([]Backup, error) {
 	return list, err
 }
 
+// The names of what a server tells of its uploads: a counter up to 2.5, a metric after it.
+const (
+	uploadCounter = "cold.backup.max.upload.file.size"
+	uploadMetric  = "backup_file_upload_max_bytes"
+)
+
+// LargestUpload asks a server for the size, in bytes, of the largest file that it is uploading for a backup: 0 while it
+// uploads none.
+func (d *Driver) LargestUpload(ctx context.Context, endpoint string) (int64, error) {
+	return either(ctx, d, endpoint, func() (int64, error) {
+		list, err := d.listCounters(ctx, endpoint, "perf-counters-by-substr", []string{uploadCounter})
+		most := 0.0
+		for _, c := range list {
+			most = max(most, c.Value)
+		}
+		return int64(most), err
+	}, func() (int64, error) {
+		page, err := d.metricsPage(ctx, endpoint, "with_metric_fields=name,value", "metrics="+uploadMetric)
+		if err != nil {
+			return 0, err
+		}
+		most := 0.0
+		for _, e := range page.Entities {
+			for _, m := range e.Metrics {
+				if m.Name == uploadMetric && m.Value != nil {
+					most = max(most, *m.Value)
+				}
+			}
+		}
+		return int64(most), nil
+	})
+}
+
 // backupError is a refusal of a call about backups.
 func backupError(op, endpoint, code, hint string, change bool) error {
 	switch code {

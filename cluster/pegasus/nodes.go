@@ -174,9 +174,23 @@ func (d *Driver) RemoteCommand(ctx context.Context, endpoint, command string, ar
 	return text, nil
 }
 
-// Ages asks each node since when it runs. Servers tell their local time without its zone: it is read in this machine's
-// zone, else, where that would be in the future, as UTC; a node for which neither makes sense is missing.
+// Ages asks each node since when it runs; see StartTimes.
 func (d *Driver) Ages(ctx context.Context, endpoints []string) (map[string]time.Duration, error) {
+	started, err := d.StartTimes(ctx, endpoints)
+	if err != nil {
+		return nil, err
+	}
+	ages := map[string]time.Duration{}
+	for endpoint, at := range started {
+		ages[endpoint] = max(time.Since(at), 0)
+	}
+	return ages, nil
+}
+
+// StartTimes asks each node since when it runs, to the second. Servers tell their local time without its zone: it is read
+// in this machine's zone, else, where that would be in the future, as UTC; a node for which neither makes sense, or that
+// does not answer, is missing.
+func (d *Driver) StartTimes(ctx context.Context, endpoints []string) (map[string]time.Time, error) {
 	texts := make([]string, len(endpoints))
 	d.each(len(endpoints), func(i int) {
 		texts[i], _ = d.RemoteCommand(ctx, endpoints[i], "server-info")
@@ -184,14 +198,14 @@ func (d *Driver) Ages(ctx context.Context, endpoints []string) (map[string]time.
 	if err := ctx.Err(); err != nil {
 		return nil, failure("ask nodes for their age", false, err)
 	}
-	ages := map[string]time.Duration{}
+	started := map[string]time.Time{}
 	now := time.Now()
 	for i, text := range texts {
-		if age, ok := ageFrom(text, now); ok {
-			ages[endpoints[i]] = age
+		if at, ok := startFrom(text, now); ok {
+			started[endpoints[i]] = at
 		}
 	}
-	return ages, nil
+	return started, nil
 }
 
 // startedAt finds the start time in both forms of the answer: a sentence up to 2.5, JSON after it.
@@ -200,16 +214,16 @@ var startedAt = regexp.MustCompile(`(?:Started at |"start_time" ?: ?")(\d{4}-\d\
 // clockSkew is by how much another machine's clock may be ahead.
 const clockSkew = time.Minute
 
-func ageFrom(text string, now time.Time) (time.Duration, bool) {
+func startFrom(text string, now time.Time) (time.Time, bool) {
 	m := startedAt.FindStringSubmatch(text)
 	if m == nil {
-		return 0, false
+		return time.Time{}, false
 	}
 	for _, zone := range []*time.Location{now.Location(), time.UTC} {
 		start, err := time.ParseInLocation(time.DateTime, m[1], zone)
-		if age := now.Sub(start); err == nil && age > -clockSkew {
-			return max(age, 0), true
+		if err == nil && now.Sub(start) > -clockSkew {
+			return start, true
 		}
 	}
-	return 0, false
+	return time.Time{}, false
 }

@@ -225,7 +225,7 @@ func TestAges(t *testing.T) {
 	wantError(t, err, spec.UnknownOutcome, other.endpoint)
 }
 
-func TestAgeFrom(t *testing.T) {
+func TestStartFrom(t *testing.T) {
 	east := time.FixedZone("", 8*3600)
 	now := time.Date(2024, 3, 1, 12, 0, 0, 0, east) // 04:00 UTC
 	for text, want := range map[string]time.Duration{
@@ -235,14 +235,14 @@ func TestAgeFrom(t *testing.T) {
 		"Started at 2024-13-01 11:00:00": -1,
 		"Started at 2024-03-02 12:00:00": -1, // in the future in either zone
 	} {
-		got, ok := ageFrom(text, now)
-		if ok != (want >= 0) || ok && got != want {
-			t.Errorf("%s: %v %v", text, got, ok)
+		at, ok := startFrom(text, now)
+		if ok != (want >= 0) || ok && max(now.Sub(at), 0) != want {
+			t.Errorf("%s: %v %v", text, at, ok)
 		}
 	}
 	west := now.In(time.FixedZone("", -8*3600)) // 20:00 the day before
-	if got, ok := ageFrom("Started at 2024-03-01 03:00:00", west); !ok || got != time.Hour {
-		t.Errorf("a start that only UTC explains: %v %v", got, ok)
+	if at, ok := startFrom("Started at 2024-03-01 03:00:00", west); !ok || west.Sub(at) != time.Hour {
+		t.Errorf("a start that only UTC explains: %v %v", at, ok)
 	}
 }
 

@@ -103,6 +103,10 @@ func rowWords(env commands.Env) []spec.Command {
 
 func backupWords(env commands.Env) []spec.Command {
 	return []spec.Command{
+		Backup(env),
+		QueryBackup(env),
+		Restore(env),
+		QueryRestoreStatus(env),
 		LsBackup(env),
 		GetBackup(env),
 		VerifyBackup(env),
