@@ -102,7 +102,7 @@ func (d *Driver) askAgain(ctx context.Context, endpoint string, m method, q prot
 
 // askOnce reports whether the connection had been used before.
 func (d *Driver) askOnce(ctx context.Context, endpoint string, m method, q proto.Message, a answer) (used bool, err error) {
-	c, err := d.pool.get(ctx, endpoint)
+	c, err := d.pool.Get(ctx, endpoint)
 	if err != nil {
 		if ctx.Err() == nil {
 			d.finder.misplaced(endpoint)

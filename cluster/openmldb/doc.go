@@ -1,7 +1,7 @@
 // Package openmldb drives OpenMLDB clusters over brpc's baidu_std protocol.
 //
 // Layers, each in its file: who leads and where servers are, by asking a list of nameservers (discover.go) or by watching
-// ZooKeeper (watching.go, zookeeper.go, guard.go); one connection a server (pool.go); a call with its deadline, trace and
+// ZooKeeper (watching.go, zookeeper.go, guard.go); one connection a server (package pool); a call with its deadline, trace and
 // second try (call.go); the tablet that leads a partition (route.go); then one file per subject (api.go lists them).
 //
 // What may be sent twice is decided in call.go and route.go only. A read that was lost is repeated once, after the leader

@@ -1,12 +1,14 @@
 package openmldb
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"time"
 
 	"shardsh/cluster"
 	"shardsh/cluster/openmldb/rpc"
+	"shardsh/cluster/pool"
 )
 
 // defaultTimeout bounds a call when the options say nothing; the store's own clients wait as long.
@@ -14,11 +16,12 @@ const defaultTimeout = 20 * time.Second
 
 // Driver is an open OpenMLDB cluster.
 type Driver struct {
-	options cluster.Options
-	place   place
-	pool    *pool
-	finder  finder
-	routes  *routes
+	options    cluster.Options
+	place      place
+	pool       *pool.Pool[*rpc.Conn]
+	credential string // of new connections
+	finder     finder
+	routes     *routes
 }
 
 var _ methods = (*Driver)(nil)
@@ -59,7 +62,8 @@ func New(address string, o cluster.Options) (*Driver, error) {
 		return nil, err
 	}
 	d := &Driver{options: o, place: p, routes: newRoutes()}
-	d.pool = newPool(d.timeout, credential(o.Settings), d.address)
+	d.credential = credential(o.Settings)
+	d.pool = pool.New(pool.Config[*rpc.Conn]{Timeout: d.timeout, Dial: d.dial, Usable: (*rpc.Conn).Usable, Serve: serve, End: (*rpc.Conn).Close})
 	if p.root == "" {
 		d.finder = &asking{driver: d, list: p.servers, real: map[string]string{}}
 	} else {
@@ -80,10 +84,27 @@ func credential(settings map[string]string) string {
 	return "u" + user + ":1" + hex.EncodeToString(hash[:])
 }
 
+// errClosed is the error of calls that the end of the driver ended.
+var errClosed = pool.ErrClosed
+
+func (d *Driver) dial(ctx context.Context, endpoint string) (*rpc.Conn, error) {
+	address, err := d.address(ctx, endpoint)
+	if err != nil {
+		return nil, err
+	}
+	return rpc.Dial(ctx, address, rpc.Options{Credential: d.credential})
+}
+
+// serve lasts for as long as the connection.
+func serve(c *rpc.Conn) {
+	<-c.Ended()
+	c.Close()
+}
+
 // Close ends connections, the session with ZooKeeper and goroutines, and waits for them.
 func (d *Driver) Close() error {
 	if d.pool != nil {
-		d.pool.close(d.finder.close)
+		d.pool.Close(d.finder.close)
 	}
 	return nil
 }

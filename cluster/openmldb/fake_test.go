@@ -99,14 +99,12 @@ func (s *server) stop() {
 func (s *server) dies(d *Driver) {
 	s.t.Helper()
 	s.stop()
-	d.pool.mu.Lock()
-	known := d.pool.slots[s.endpoint]
-	d.pool.mu.Unlock()
-	if known == nil || known.conn == nil {
+	known := d.pool.Known(s.endpoint)
+	if known == nil {
 		s.t.Fatalf("the driver has no connection to %s", s.endpoint)
 	}
 	select {
-	case <-known.conn.Ended():
+	case <-known.Ended():
 	case <-time.After(20 * time.Second):
 		s.t.Fatalf("the connection to %s does not end", s.endpoint)
 	}

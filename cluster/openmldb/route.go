@@ -110,7 +110,7 @@ func (d *Driver) beginRoute(ctx context.Context, name TableName, places bool) (_
 		under, mine = &flight{done: make(chan struct{}), placed: places || known && r.placed}, true
 		// It belongs to the driver: whoever asked first may give up while others wait.
 		aside := context.WithoutCancel(ctx)
-		if d.pool.spawn(func() { d.readRoute(aside, r, under, name) }) {
+		if d.pool.Spawn(func() { d.readRoute(aside, r, under, name) }) {
 			r.now = under
 		} else {
 			under.err = &spec.Error{Kind: spec.Unavailable, Err: errClosed}
@@ -126,7 +126,7 @@ func (d *Driver) beginRoute(ctx context.Context, name TableName, places bool) (_
 func (d *Driver) readRoute(ctx context.Context, r *route, f *flight, name TableName) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout())
 	defer cancel()
-	defer context.AfterFunc(d.pool.ctx, cancel)()
+	defer context.AfterFunc(d.pool.Context(), cancel)()
 	t, err := d.describe(ctx, "", name) // what is attempted is said by each of those who wait
 	if err == nil && f.placed {
 		err = d.placeIndexes(ctx, t)

@@ -69,7 +69,7 @@ func (w *watching) drop(k keeper) {
 		w.forgetLocked()
 	}
 	w.mu.Unlock()
-	if was && !w.driver.pool.spawn(k.close) {
+	if was && !w.driver.pool.Spawn(k.close) {
 		k.close()
 	}
 }
@@ -100,7 +100,7 @@ func fromKeeper[T any](ctx context.Context, w *watching, what, path string, f fu
 			return none, &spec.Error{Kind: spec.Unavailable, Err: err}
 		}
 		start := time.Now()
-		v, err := boundedBy(ctx, w.driver.pool, func() (T, error) { return f(k) })
+		v, err := boundedBy(ctx, w.driver.pool.Spawn, func() (T, error) { return f(k) })
 		server := k.server()
 		w.driver.trace(ctx, server, "zookeeper."+what+" "+path, start, err)
 		switch {
@@ -166,7 +166,7 @@ func (w *watching) begin(ctx context.Context) (s *seen, r *reading, mine bool) {
 	r = &reading{done: make(chan struct{})}
 	// It belongs to the driver: whoever asked first may give up while others wait.
 	aside := context.WithoutCancel(ctx)
-	if !w.driver.pool.spawn(func() { w.read(aside, r) }) {
+	if !w.driver.pool.Spawn(func() { w.read(aside, r) }) {
 		r.err = &spec.Error{Kind: spec.Unavailable, Err: errClosed}
 		close(r.done)
 		return nil, r, true
@@ -188,7 +188,7 @@ func (w *watching) servers() string {
 func (w *watching) read(ctx context.Context, r *reading) {
 	ctx, cancel := context.WithTimeout(ctx, w.driver.timeout())
 	defer cancel()
-	defer context.AfterFunc(w.driver.pool.ctx, cancel)()
+	defer context.AfterFunc(w.driver.pool.Context(), cancel)()
 	for {
 		w.mu.Lock()
 		change := w.change
@@ -262,11 +262,11 @@ func (w *watching) registered(ctx context.Context) ([]string, error) {
 		w.fired(nil)
 		return nil, err
 	}
-	w.driver.pool.spawn(func() {
+	w.driver.pool.Spawn(func() {
 		select {
 		case <-l.changed:
 			w.fired(l.session)
-		case <-w.driver.pool.ctx.Done():
+		case <-w.driver.pool.Context().Done():
 		}
 	})
 	return l.names, nil

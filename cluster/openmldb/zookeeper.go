@@ -227,14 +227,14 @@ func (b broken) server() string                                           { retu
 func (b broken) close()                                                   {}
 
 // boundedBy runs a call that knows no context; it is over with it. The call itself goes on until the session ends.
-func boundedBy[T any](ctx context.Context, p *pool, f func() (T, error)) (T, error) {
+func boundedBy[T any](ctx context.Context, spawn func(func()) bool, f func() (T, error)) (T, error) {
 	type outcome struct {
 		value T
 		err   error
 	}
 	var none T
 	done := make(chan outcome, 1)
-	started := p.spawn(func() {
+	started := spawn(func() {
 		v, err := f()
 		done <- outcome{v, err}
 	})

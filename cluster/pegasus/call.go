@@ -94,7 +94,7 @@ func callAgain[Q, A any](
 func callOnce[Q, A any](
 	ctx context.Context, d *Driver, endpoint string, rpc *wire.RPC[Q, A], gpid wire.GPID, hash uint64, args *Q, result *A,
 ) (used bool, err error) {
-	c, err := d.pool.get(ctx, endpoint)
+	c, err := d.pool.Get(ctx, endpoint)
 	if err != nil {
 		return false, &lostError{endpoint: endpoint, err: err}
 	}
@@ -153,7 +153,7 @@ func (d *Driver) await(ctx context.Context, c *conn, x *exchange, seq int32, bea
 			}
 			probe, cancel := context.WithCancel(ctx)
 			defer cancel()
-			d.pool.spawn(func() {
+			d.pool.Spawn(func() {
 				if d.demandsKerberos(probe, c.endpoint) && !c.heard.Load() {
 					c.fail(errKerberos)
 				}
@@ -179,7 +179,7 @@ func (d *Driver) await(ctx context.Context, c *conn, x *exchange, seq int32, bea
 // drops every other message, so this is the only question it answers.
 func (d *Driver) demandsKerberos(ctx context.Context, endpoint string) bool {
 	var dialer net.Dialer
-	socket, err := dialer.DialContext(ctx, "tcp", d.pool.address(endpoint))
+	socket, err := dialer.DialContext(ctx, "tcp", d.hosts.address(endpoint))
 	if err != nil {
 		return false
 	}

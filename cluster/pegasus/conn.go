@@ -2,6 +2,7 @@ package pegasus
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"shardsh/cluster/pegasus/wire"
+	"shardsh/cluster/pool"
 )
 
 // readBuffer is what one read from a socket may take; larger answers are read straight into their own memory.
@@ -177,6 +179,26 @@ func (c *conn) failLocked(err error) {
 		delete(c.waiting, seq)
 	}
 	c.queue = nil
+}
+
+// errClosed is the error of calls that the end of the driver ended.
+var errClosed = pool.ErrClosed
+
+func (d *Driver) dial(ctx context.Context, endpoint string) (*conn, error) {
+	var dialer net.Dialer
+	socket, err := dialer.DialContext(ctx, "tcp", d.hosts.address(endpoint))
+	if err != nil {
+		return nil, err
+	}
+	return newConn(endpoint, socket, &d.frames), nil
+}
+
+// serve runs the connection's goroutines until it ends.
+func (c *conn) serve() {
+	var both sync.WaitGroup
+	both.Go(c.writeLoop)
+	c.readLoop()
+	both.Wait()
 }
 
 // writeLoop writes what has queued up, all of it at a time.

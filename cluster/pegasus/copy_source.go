@@ -167,7 +167,7 @@ func (s *RowSource) readOne(
 		s.fit(scan, part, len(b.rows), size)
 		next = s.d.fetch(ctx, scan)
 		if !yield(out, nil) {
-			s.d.pool.spawn(func() { <-next; scan.clear() })
+			s.d.pool.Spawn(func() { <-next; scan.clear() })
 			return false
 		}
 	}

@@ -1,6 +1,6 @@
 // Package pegasus drives Apache Pegasus clusters over the protocol of package wire.
 //
-// Layers, each in its file: connections that pipeline (conn.go), one per endpoint (pool.go); a remote call with its
+// Layers, each in its file: connections that pipeline (conn.go), one per endpoint (package pool); a remote call with its
 // deadline, trace and reconnection (call.go); the meta server that leads (meta.go); tables' partitions, cached for row
 // calls (route.go); then one file per ability.
 //
@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"shardsh/cluster"
+	"shardsh/cluster/pool"
 	"shardsh/commands/spec"
 )
 
@@ -30,7 +31,9 @@ const defaultTimeout = 5 * time.Second
 // Driver is an open Pegasus cluster.
 type Driver struct {
 	options cluster.Options
-	pool    *pool
+	pool    *pool.Pool[*conn]
+	frames  frames // of requests
+	hosts   hosts
 	metas   *metas
 	routes  *routes
 	seen    atomic.Pointer[[]string] // the replica servers as last listed
@@ -81,7 +84,9 @@ func New(address string, o cluster.Options) (*Driver, error) {
 		return nil, err
 	}
 	d := &Driver{options: o, metas: &metas{list: list}}
-	d.pool = newPool(d.timeout)
+	d.pool = pool.New(pool.Config[*conn]{
+		Timeout: d.timeout, Dial: d.dial, Usable: (*conn).usable, Serve: (*conn).serve, End: func(c *conn) { c.fail(errClosed) },
+	})
 	d.routes = newRoutes()
 	d.versions = &versions{slots: map[string]*versionSlot{}}
 	return d, nil
@@ -90,7 +95,7 @@ func New(address string, o cluster.Options) (*Driver, error) {
 // Close ends connections and goroutines and waits for them.
 func (d *Driver) Close() error {
 	if d.pool != nil {
-		d.pool.close()
+		d.pool.Close()
 	}
 	return nil
 }

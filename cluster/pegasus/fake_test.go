@@ -229,10 +229,7 @@ func waitLost(t *testing.T, d *Driver, endpoint string) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
-		d.pool.mu.Lock()
-		s := d.pool.slots[endpoint]
-		d.pool.mu.Unlock()
-		if s == nil || s.conn == nil || !s.conn.usable() {
+		if c := d.pool.Known(endpoint); c == nil || !c.usable() {
 			return
 		}
 		select {

@@ -279,7 +279,7 @@ func (d *Driver) name(address wire.Address, host *wire.HostPort) string {
 	}
 	name := host.String()
 	if real != "" && real != name {
-		d.pool.remember(name, real)
+		d.hosts.remember(name, real)
 	}
 	return name
 }

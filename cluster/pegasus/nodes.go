@@ -120,7 +120,7 @@ func (d *Driver) Servers(ctx context.Context) ([]Server, error) {
 		ctx, cancel := context.WithTimeout(ctx, min(d.timeout(), time.Second))
 		defer cancel()
 		if _, err := parseEndpoint(servers[i].Endpoint); err == nil {
-			_, err = d.pool.get(ctx, servers[i].Endpoint)
+			_, err = d.pool.Get(ctx, servers[i].Endpoint)
 			servers[i].Alive = err == nil
 		}
 	})

@@ -182,7 +182,7 @@ func (d *Driver) wireNode(endpoint string) (wire.Address, *wire.HostPort, error)
 	if address, err := wire.ParseAddress(endpoint); err == nil {
 		return address, nil, nil
 	}
-	address, err := wire.ParseAddress(d.pool.address(endpoint))
+	address, err := wire.ParseAddress(d.hosts.address(endpoint))
 	if err != nil {
 		return 0, nil, spec.Errorf(spec.NotFound, "%s is no node of this cluster", endpoint).WithHint("nodes lists them")
 	}

@@ -85,7 +85,7 @@ func TestBalanceExpands(t *testing.T) {
 		t.Error(diff)
 	}
 	// A cluster that names its nodes by host is told names and addresses.
-	d.pool.remember("node-2:34802", "127.0.0.1:34802")
+	d.hosts.remember("node-2:34802", "127.0.0.1:34802")
 	if err := d.Propose(t.Context(), Proposal{AppID: 2, Node: "node-2:34802", Type: "REMOVE"}); err != nil {
 		t.Fatal(err)
 	}

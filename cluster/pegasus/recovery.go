@@ -92,7 +92,7 @@ func (d *Driver) resolveNode(ctx context.Context, endpoint string) (wire.Address
 	if perr != nil {
 		return 0, nil, spec.Errorf(spec.Usage, "%q is not a server: %w", endpoint, perr)
 	}
-	d.pool.remember(endpoint, ap.String())
+	d.hosts.remember(endpoint, ap.String())
 	return d.wireNode(endpoint)
 }
 

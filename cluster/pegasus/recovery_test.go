@@ -72,7 +72,7 @@ func TestStartRecovery(t *testing.T) {
 		t.Errorf("asked %+v", asked)
 	}
 	// A cluster that names its nodes by host is told names and addresses.
-	d.pool.remember("node-2:34802", "127.0.0.1:34802")
+	d.hosts.remember("node-2:34802", "127.0.0.1:34802")
 	if _, err := d.StartRecovery(t.Context(), Recovery{Nodes: []string{"127.0.0.1:34801", "node-2:34802"}, SkipLostPartitions: true}); err != nil {
 		t.Fatal(err)
 	}

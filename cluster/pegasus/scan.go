@@ -80,7 +80,7 @@ func (d *Driver) scanPartition(
 		stop := func() bool {
 			switch {
 			case ahead:
-				d.pool.spawn(func() { <-next; s.clear() })
+				d.pool.Spawn(func() { <-next; s.clear() })
 			case !b.done:
 				s.clear()
 			}
@@ -144,7 +144,7 @@ type batch struct {
 // fetch gets the next batch beside the caller, who must receive it before using s again.
 func (d *Driver) fetch(ctx context.Context, s *scanner) <-chan batch {
 	next := make(chan batch, 1)
-	if !d.pool.spawn(func() { next <- s.next(ctx) }) {
+	if !d.pool.Spawn(func() { next <- s.next(ctx) }) {
 		next <- batch{err: failure(s.plan.op, false, errClosed)}
 	}
 	return next
@@ -305,7 +305,7 @@ func (s *scanner) clear() {
 	if r == nil || s.index >= len(r.Partitions) || r.Partitions[s.index].Primary == "" {
 		return
 	}
-	ctx, cancel := s.d.bound(s.d.pool.ctx)
+	ctx, cancel := s.d.bound(s.d.pool.Context())
 	defer cancel()
 	gpid := wire.GPID{App: s.appID, Partition: int32(s.index)}
 	var none struct{}

@@ -55,23 +55,23 @@ func (d *Driver) page(ctx context.Context, endpoint, path, query string, read fu
 func (d *Driver) pageOnce(ctx context.Context, endpoint, path, query string, read func(io.Reader) error) error {
 	lost := func(err error) error {
 		switch {
-		case d.pool.ctx.Err() != nil:
+		case d.pool.Context().Err() != nil:
 			err = errClosed
 		case ctx.Err() != nil:
 			err = fmt.Errorf("no answer in time: %w", ctx.Err())
 		}
 		return &lostError{endpoint: endpoint, err: err}
 	}
-	if d.pool.ctx.Err() != nil {
+	if d.pool.Context().Err() != nil {
 		return lost(errClosed)
 	}
 	var dialer net.Dialer
-	socket, err := dialer.DialContext(ctx, "tcp", d.pool.address(endpoint))
+	socket, err := dialer.DialContext(ctx, "tcp", d.hosts.address(endpoint))
 	if err != nil {
 		return lost(err)
 	}
 	defer socket.Close()
-	for _, over := range []context.Context{ctx, d.pool.ctx} {
+	for _, over := range []context.Context{ctx, d.pool.Context()} {
 		stop := context.AfterFunc(over, func() { socket.Close() })
 		defer stop()
 	}
@@ -98,7 +98,7 @@ func (d *Driver) pageOnce(ctx context.Context, endpoint, path, query string, rea
 		return nil
 	case bounded.N <= 0:
 		return errPageTooLong
-	case body.err != nil || ctx.Err() != nil || d.pool.ctx.Err() != nil:
+	case body.err != nil || ctx.Err() != nil || d.pool.Context().Err() != nil:
 		return lost(fmt.Errorf("the connection broke: %w", err))
 	}
 	return err

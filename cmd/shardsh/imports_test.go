@@ -38,8 +38,9 @@ var layers = []struct {
 	{"cluster/sandbox/link", nil},
 	{"cluster/sandbox/fault", []string{"commands/spec", "cluster/sandbox"}},
 	{"cluster/transfer", []string{"commands/spec", "cluster"}},
+	{"cluster/pool", nil},
 	{"cluster/clustertest", []string{"commands/spec", "cluster"}},
-	{"cluster/SYSTEM", []string{"commands/spec", "cluster", "cluster/transfer", "cluster/SYSTEM/*", "cluster/SYSTEM/pb/*"}},
+	{"cluster/SYSTEM", []string{"commands/spec", "cluster", "cluster/pool", "cluster/transfer", "cluster/SYSTEM/*", "cluster/SYSTEM/pb/*"}},
 	// An emulator shares the wire format with its driver, and nothing else.
 	{"cluster/SYSTEM/sandbox", []string{
 		"commands/spec", "cluster/sandbox", "cluster/sandbox/*", "cluster/SYSTEM/*", "cluster/SYSTEM/pb/*", "cluster/SYSTEM/sandbox/*",
