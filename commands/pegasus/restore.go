@@ -61,12 +61,12 @@ func Restore(env commands.Env) spec.Command {
 		Long:    restoreLong,
 		Flags:   restoreFlags,
 		Examples: []spec.Example{
-			{Line: "restore -c onebox -a single -i 4 -t 1742888751127 -b disk -n single_again", Says: "a new table, with its rows counted in the end", Setup: []string{"fs put backup disk:/"}},
+			{Line: "restore -c onebox -a single -i 4 -t 1742888751127 -b disk -r /backup -n single_again", Says: "a new table, with its rows counted in the end", Setup: backupHere},
 			{
 				Line: "restore_app -c onebox -a single -i 4 -t 1742888751127 -b disk -r /old -n single_again --plan", Says: "what would be done, under the name that other shells have for it",
 				Setup: []string{"fs put backup disk:/old"},
 			},
-			{Line: "restore -c onebox -a single -i 4 -t 1742888751127 -b disk --no-verify --no-count", Says: "without reading the backup itself", Setup: []string{"fs put backup disk:/"}},
+			{Line: "restore -c onebox -a single -i 4 -t 1742888751127 -b disk -r /backup --no-verify --no-count", Says: "without reading the backup itself", Setup: backupHere},
 		},
 		SeeAlso: []string{"backup", "query_restore_status", "ls_backup", "verify_backup", "split_backup", "start_bulk_load", "diff_data"},
 		Change: func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
@@ -183,13 +183,10 @@ func (x *tableRestore) steps(call *spec.Call, plan *spec.Plan) {
 			Job: &spec.Job{Name: "count", Identity: identity, Run: x.runCount},
 		})
 	}
-	if size := x.size(); x.table != nil {
-		times := one(verify && !x.want.SkipBad) + one(count)
-		plan.Notes = append(plan.Notes, fmt.Sprintf("this shell reads the backup %s besides: %s each; --no-verify and --no-count spare it", timesText(times), sizeText(size)))
+	if times := one(verify && !x.want.SkipBad) + one(count); times > 0 {
+		plan.Notes = append(plan.Notes, fmt.Sprintf("this shell reads the backup %s besides: %s each; --no-verify and --no-count spare it", [...]string{"", "once", "twice"}[times], sizeText(x.size())))
 	}
 }
-
-func timesText(n int) string { return [...]string{"not at all", "once", "twice"}[n] }
 
 func (x *tableRestore) size() int64 {
 	if x.table == nil {

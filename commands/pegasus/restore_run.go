@@ -35,7 +35,7 @@ type restoreRun struct {
 func (x *tableRestore) runVerify(ctx context.Context, w spec.Work) error {
 	return verifyTable(ctx, w, *x.from.store, x.backup, x.table, func(c coldbackup.Checked) error {
 		return spec.Errorf(spec.Refused, "backup %d is damaged: %s: %s", x.backup.ID, at(x.from.service, c.Path), c.Why).
-			WithHint("nothing was sent; verify_backup %s tells all; -s restores what is whole, with the other partitions empty", at(x.from.service, x.dir))
+			WithHint("no table was made; verify_backup %s tells all; -s restores what is whole, with the other partitions empty", at(x.from.service, x.dir))
 	})
 }
 
