@@ -88,6 +88,7 @@ type tableRestore struct {
 	patience time.Duration
 	gone     bool // the original table is
 	noWait   bool
+	verify   bool
 	settings map[string]string // of the side-car
 	result   restoreResult
 }
@@ -154,21 +155,20 @@ func planRestore(ctx context.Context, env commands.Env, call *spec.Call) (*spec.
 	return plan, nil
 }
 
-// steps are: read the backup, have it fetched, set what it leaves out, wait for the replicas, count.
+// steps are: read the backup and have it fetched, set what it leaves out, wait for the replicas, count.
 func (x *tableRestore) steps(call *spec.Call, plan *spec.Plan) {
-	verify, count := x.table != nil && !call.Bool("no-verify"), x.table != nil && !call.Bool("no-count") && !x.noWait
+	x.verify = x.table != nil && !call.Bool("no-verify") && !x.want.SkipBad
+	count := x.table != nil && !call.Bool("no-count") && !x.noWait
 	if call.Bool("no-settings") {
 		x.settings = nil
 	}
 	identity := x.identity()
-	if verify && !x.want.SkipBad {
-		plan.Steps = append(plan.Steps, spec.Step{
-			Text: "read the backup and compare its files with their MD5", Objects: []string{at(x.from.service, x.dir)}, Class: spec.Read,
-			Job: &spec.Job{Name: "verify", Identity: identity, Run: x.runVerify},
-		})
+	text := x.text()
+	if x.verify {
+		text = "compare the files with their MD5, and " + text
 	}
 	plan.Steps = append(plan.Steps, spec.Step{
-		Text: x.text(), Objects: []string{x.want.NewName}, Class: spec.Alter, Undo: "drop " + x.want.NewName,
+		Text: text, Objects: []string{x.want.NewName}, Class: spec.Alter, Undo: "drop " + x.want.NewName,
 		Job: &spec.Job{Name: "restore", Identity: identity, Rate: x.limit.during, Run: x.run},
 	})
 	if len(x.settings) > 0 && !x.noWait {
@@ -183,7 +183,7 @@ func (x *tableRestore) steps(call *spec.Call, plan *spec.Plan) {
 			Job: &spec.Job{Name: "count", Identity: identity, Run: x.runCount},
 		})
 	}
-	if times := one(verify && !x.want.SkipBad) + one(count); times > 0 {
+	if times := one(x.verify) + one(count); times > 0 {
 		plan.Notes = append(plan.Notes, fmt.Sprintf("this shell reads the backup %s besides: %s each; --no-verify and --no-count spare it", [...]string{"", "once", "twice"}[times], sizeText(x.size())))
 	}
 }
