@@ -132,6 +132,8 @@ func TestBackupFollowedAgain(t *testing.T) {
 	b.run(0, "sandbox break backup.upload 1000000000")
 	r := b.start(backupLine)
 	b.uploading()
+	b.run(0, "job rate j1 200MB/s")
+	b.rate("200")
 	r.cmd.Process.Kill()
 	_ = r.cmd.Wait()
 	if out := b.run(0, "holds --columns setting,was,during"); !strings.Contains(out, `"was":"500"`) {
@@ -144,10 +146,11 @@ func TestBackupFollowedAgain(t *testing.T) {
 	if known := b.known(); len(known) != 1 || known[0].ID != got.BackupID || got.Status != "complete" || !got.SideCar {
 		t.Errorf("the servers know of %v, and it ended with %+v", known, got)
 	}
-	b.run(0, "verify_backup "+got.Path, "holds restore --yes")
-	if out := b.run(0, "remote_command --columns message -t replica-server nfs.max_send_rate_megabytes_per_disk"); strings.Count(out, `"500"`) != 3 {
-		t.Errorf("the limit is not what it was: %s", out)
+	b.run(0, "verify_backup "+got.Path)
+	if out := b.run(0, "holds"); strings.TrimSpace(out) != "[]" {
+		t.Errorf("what was put back is remembered still: %s", out)
 	}
+	b.rate("500")
 }
 
 // TestBackupAnswerLost: no answer came, or the shell was killed before it did: the job adopts what was begun.
@@ -252,21 +255,23 @@ func TestBackupForgotten(t *testing.T) {
 	}
 }
 
+// rate waits until the servers' limit of what they send is so.
+func (b *backupLab) rate(want string) {
+	b.t.Helper()
+	eventually(b.t, "the servers' limit is "+want, func() bool {
+		return strings.Count(b.run(0, "remote_command --columns message -t replica-server nfs.max_send_rate_megabytes_per_disk"), `"`+want+`"`) == 3
+	})
+}
+
 // TestBackupInterrupted: Ctrl-C ends the following and not the backup; the rate is raised meanwhile.
 func TestBackupInterrupted(t *testing.T) {
 	b := newBackupLab(t, 100)
 	b.run(0, "sandbox break backup.upload 1000000000")
 	r := b.start(backupLine)
 	b.uploading()
-	rate := func(want string) {
-		t.Helper()
-		eventually(t, "the servers' limit is "+want, func() bool {
-			return strings.Count(b.run(0, "remote_command --columns message -t replica-server nfs.max_send_rate_megabytes_per_disk"), `"`+want+`"`) == 3
-		})
-	}
-	rate("50")
+	b.rate("50")
 	b.run(0, "job rate j1 100MB/s")
-	rate("100")
+	b.rate("100")
 	if err := r.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +279,7 @@ func TestBackupInterrupted(t *testing.T) {
 	if text := r.err.String(); !strings.Contains(text, "it cannot be cancelled: the servers go on with it") || !strings.Contains(text, "job resume j1") {
 		t.Errorf("it says %s", text)
 	}
-	rate("500")
+	b.rate("500")
 	b.run(0, "sandbox break backup.upload 0")
 	if got := b.answer(b.run(0, "job resume j1")); got.Status != "complete" || len(b.known()) != 1 {
 		t.Errorf("it ended with %+v", got)

@@ -146,12 +146,11 @@ func planRestore(ctx context.Context, env commands.Env, call *spec.Call) (*spec.
 	if err := x.lookAtCluster(ctx, plan); err != nil {
 		return nil, err
 	}
-	var notes []string
-	if x.limit, plan.Holds, notes, err = planSendRate(ctx, x.c, call.Rate(sendRateFlag.Name)); err != nil {
+	if x.limit, err = planSendRate(ctx, env, call, x.c, plan); err != nil {
 		return nil, err
 	}
-	plan.Notes = append(plan.Notes, notes...)
 	x.steps(call, plan)
+	x.limit.finish(plan)
 	return plan, nil
 }
 
