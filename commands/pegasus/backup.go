@@ -203,13 +203,11 @@ func planBackup(ctx context.Context, env commands.Env, call *spec.Call) (*spec.P
 	if err := x.look(ctx, env, plan); err != nil {
 		return nil, err
 	}
-	var holds []spec.Hold
-	var notes []string
-	if x.limit, holds, notes, err = planSendRate(ctx, x.c, call.Rate(sendRateFlag.Name)); err != nil {
+	if x.limit, err = planSendRate(ctx, env, call, x.c, plan); err != nil {
 		return nil, err
 	}
-	plan.Holds, plan.Notes = holds, append(plan.Notes, notes...)
 	plan.Steps = []spec.Step{x.step()}
+	x.limit.finish(plan)
 	plan.Answers = x.answer
 	return plan, nil
 }

@@ -47,6 +47,10 @@ const (
 	followLast  = 3 * time.Second
 )
 
+// settled is for how long nothing may have arrived, and nobody may have uploaded, until a backup that failed is taken for
+// over: a server that still makes its checkpoint uploads nothing yet.
+const settled = 5 * time.Second
+
 func (x *tableBackup) run(ctx context.Context, w spec.Work) error {
 	r := &backupRun{tableBackup: x, w: w, moved: time.Now()}
 	again, err := w.Restore(&r.state)
@@ -213,7 +217,7 @@ func (r *backupRun) look(ctx context.Context) (done bool, err error) {
 	if r.state.Why == "" {
 		return false, nil
 	}
-	if r.seen.silent == 0 && len(r.seen.uploading) == 0 {
+	if r.seen.silent == 0 && len(r.seen.uploading) == 0 && time.Since(r.moved) >= settled {
 		return false, r.failed()
 	}
 	return false, nil

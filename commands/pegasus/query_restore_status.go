@@ -26,7 +26,7 @@ func QueryRestoreStatus(env commands.Env) spec.Command {
 		Examples: []spec.Example{
 			{
 				Line: "query_restore_status 3 -d", Says: "how far each partition is",
-				Setup: []string{"fs put backup disk:/", "restore -c onebox -a single -i 4 -t 1742888751127 -b disk"},
+				Setup: []string{"fs put backup disk:/backup", "restore -c onebox -a single -i 4 -t 1742888751127 -b disk -r /backup"},
 			},
 		},
 		SeeAlso: []string{"restore", "showopstatus", "app"},

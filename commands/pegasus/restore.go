@@ -61,12 +61,12 @@ func Restore(env commands.Env) spec.Command {
 		Long:    restoreLong,
 		Flags:   restoreFlags,
 		Examples: []spec.Example{
-			{Line: "restore -c onebox -a single -i 4 -t 1742888751127 -b disk -n single_again", Says: "a new table, with its rows counted in the end", Setup: []string{"fs put backup disk:/"}},
+			{Line: "restore -c onebox -a single -i 4 -t 1742888751127 -b disk -r /backup -n single_again", Says: "a new table, with its rows counted in the end", Setup: backupHere},
 			{
 				Line: "restore_app -c onebox -a single -i 4 -t 1742888751127 -b disk -r /old -n single_again --plan", Says: "what would be done, under the name that other shells have for it",
 				Setup: []string{"fs put backup disk:/old"},
 			},
-			{Line: "restore -c onebox -a single -i 4 -t 1742888751127 -b disk --no-verify --no-count", Says: "without reading the backup itself", Setup: []string{"fs put backup disk:/"}},
+			{Line: "restore -c onebox -a single -i 4 -t 1742888751127 -b disk -r /backup --no-verify --no-count", Says: "without reading the backup itself", Setup: backupHere},
 		},
 		SeeAlso: []string{"backup", "query_restore_status", "ls_backup", "verify_backup", "split_backup", "start_bulk_load", "diff_data"},
 		Change: func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
@@ -88,6 +88,7 @@ type tableRestore struct {
 	patience time.Duration
 	gone     bool // the original table is
 	noWait   bool
+	verify   bool
 	settings map[string]string // of the side-car
 	result   restoreResult
 }
@@ -145,30 +146,28 @@ func planRestore(ctx context.Context, env commands.Env, call *spec.Call) (*spec.
 	if err := x.lookAtCluster(ctx, plan); err != nil {
 		return nil, err
 	}
-	var notes []string
-	if x.limit, plan.Holds, notes, err = planSendRate(ctx, x.c, call.Rate(sendRateFlag.Name)); err != nil {
+	if x.limit, err = planSendRate(ctx, env, call, x.c, plan); err != nil {
 		return nil, err
 	}
-	plan.Notes = append(plan.Notes, notes...)
 	x.steps(call, plan)
+	x.limit.finish(plan)
 	return plan, nil
 }
 
-// steps are: read the backup, have it fetched, set what it leaves out, wait for the replicas, count.
+// steps are: read the backup and have it fetched, set what it leaves out, wait for the replicas, count.
 func (x *tableRestore) steps(call *spec.Call, plan *spec.Plan) {
-	verify, count := x.table != nil && !call.Bool("no-verify"), x.table != nil && !call.Bool("no-count") && !x.noWait
+	x.verify = x.table != nil && !call.Bool("no-verify") && !x.want.SkipBad
+	count := x.table != nil && !call.Bool("no-count") && !x.noWait
 	if call.Bool("no-settings") {
 		x.settings = nil
 	}
 	identity := x.identity()
-	if verify && !x.want.SkipBad {
-		plan.Steps = append(plan.Steps, spec.Step{
-			Text: "read the backup and compare its files with their MD5", Objects: []string{at(x.from.service, x.dir)}, Class: spec.Read,
-			Job: &spec.Job{Name: "verify", Identity: identity, Run: x.runVerify},
-		})
+	text := x.text()
+	if x.verify {
+		text = "compare the files with their MD5, and " + text
 	}
 	plan.Steps = append(plan.Steps, spec.Step{
-		Text: x.text(), Objects: []string{x.want.NewName}, Class: spec.Alter, Undo: "drop " + x.want.NewName,
+		Text: text, Objects: []string{x.want.NewName}, Class: spec.Alter, Undo: "drop " + x.want.NewName,
 		Job: &spec.Job{Name: "restore", Identity: identity, Rate: x.limit.during, Run: x.run},
 	})
 	if len(x.settings) > 0 && !x.noWait {
@@ -183,13 +182,10 @@ func (x *tableRestore) steps(call *spec.Call, plan *spec.Plan) {
 			Job: &spec.Job{Name: "count", Identity: identity, Run: x.runCount},
 		})
 	}
-	if size := x.size(); x.table != nil {
-		times := one(verify && !x.want.SkipBad) + one(count)
-		plan.Notes = append(plan.Notes, fmt.Sprintf("this shell reads the backup %s besides: %s each; --no-verify and --no-count spare it", timesText(times), sizeText(size)))
+	if times := one(x.verify) + one(count); times > 0 {
+		plan.Notes = append(plan.Notes, fmt.Sprintf("this shell reads the backup %s besides: %s each; --no-verify and --no-count spare it", [...]string{"", "once", "twice"}[times], sizeText(x.size())))
 	}
 }
-
-func timesText(n int) string { return [...]string{"not at all", "once", "twice"}[n] }
 
 func (x *tableRestore) size() int64 {
 	if x.table == nil {

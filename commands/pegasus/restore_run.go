@@ -15,8 +15,9 @@ import (
 
 // restoreState is what a restore is followed on from.
 type restoreState struct {
-	Asked time.Time `json:"asked"`
-	ID    int32     `json:"id"` // of the new table; 0 until an answer came
+	Verified bool      `json:"verified"` // the files were as they are listed
+	Asked    time.Time `json:"asked"`    // when the servers were asked to begin; the zero time before
+	ID       int32     `json:"id"`       // of the new table; 0 until an answer came
 }
 
 // restoreResult is what is known of the new table.
@@ -31,22 +32,31 @@ type restoreRun struct {
 	mark  string
 }
 
-// runVerify reads the backup before anything is sent.
-func (x *tableRestore) runVerify(ctx context.Context, w spec.Work) error {
-	return verifyTable(ctx, w, *x.from.store, x.backup, x.table, func(c coldbackup.Checked) error {
-		return spec.Errorf(spec.Refused, "backup %d is damaged: %s: %s", x.backup.ID, at(x.from.service, c.Path), c.Why).
-			WithHint("nothing was sent; verify_backup %s tells all; -s restores what is whole, with the other partitions empty", at(x.from.service, x.dir))
+// readAll reads the backup before anything is sent.
+func (r *restoreRun) readAll(ctx context.Context) error {
+	r.w.Detail("the files are compared with their MD5")
+	err := verifyTable(ctx, r.w, *r.from.store, r.backup, r.table, func(c coldbackup.Checked) error {
+		return spec.Errorf(spec.Refused, "backup %d is damaged: %s: %s", r.backup.ID, at(r.from.service, c.Path), c.Why).
+			WithHint("no table was made; verify_backup %s tells all; -s restores what is whole, with the other partitions empty", at(r.from.service, r.dir))
 	})
+	if err != nil {
+		return err
+	}
+	r.state.Verified = true
+	return r.w.Save(r.state)
 }
 
 func (x *tableRestore) run(ctx context.Context, w spec.Work) error {
 	r := &restoreRun{tableRestore: x, w: w, moved: time.Now()}
-	again, err := w.Restore(&r.state)
-	if err == nil && !again {
-		err = r.first(ctx)
+	_, err := w.Restore(&r.state)
+	if err == nil && r.state.Asked.IsZero() {
+		err = r.nameFree(ctx)
+	}
+	if err == nil && r.verify && !r.state.Verified {
+		err = r.readAll(ctx)
 	}
 	if err == nil && r.state.ID == 0 {
-		err = r.begin(ctx, again)
+		err = r.begin(ctx)
 	}
 	if err != nil {
 		return err
@@ -66,22 +76,24 @@ func (x *tableRestore) run(ctx context.Context, w spec.Work) error {
 	return err
 }
 
-// first makes sure, once more, that the name is free.
-func (r *restoreRun) first(ctx context.Context) error {
-	if app, there, err := findApp(ctx, r.c, r.want.NewName); err != nil || there {
-		if err == nil {
-			err = spec.Errorf(spec.Refused, "%s has a table %s, with the id %d, made of this backup", r.cluster, r.want.NewName, app.ID).
-				WithHint("query_restore_status %d shows how it stands; -n gives another one another name", app.ID)
-		}
-		return err
+// nameFree makes sure, once more, that the name is free.
+func (r *restoreRun) nameFree(ctx context.Context) error {
+	app, there, err := findApp(ctx, r.c, r.want.NewName)
+	if err == nil && there {
+		err = spec.Errorf(spec.Refused, "%s has a table %s, with the id %d, made of this backup", r.cluster, r.want.NewName, app.ID).
+			WithHint("query_restore_status %d shows how it stands; -n gives another one another name", app.ID)
 	}
-	r.state = restoreState{Asked: time.Now()}
-	return r.w.Save(r.state)
+	return err
 }
 
 // begin asks for the table, unless an earlier run did and it is there.
-func (r *restoreRun) begin(ctx context.Context, again bool) error {
-	if again {
+func (r *restoreRun) begin(ctx context.Context) error {
+	if r.state.Asked.IsZero() {
+		r.state.Asked = time.Now()
+		if err := r.w.Save(r.state); err != nil {
+			return err
+		}
+	} else {
 		app, there, err := findApp(ctx, r.c, r.want.NewName)
 		if err != nil {
 			return err

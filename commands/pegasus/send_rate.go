@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	driver "shardsh/cluster/pegasus"
+	"shardsh/commands"
 	"shardsh/commands/spec"
 )
 
@@ -40,6 +41,7 @@ type sendRate struct {
 	was     string // MB/s
 	during  spec.Rate
 	now     int64 // MB/s, as it was set last
+	left    bool  // by a shell that was killed
 }
 
 // megabytes is a rate as servers take it.
@@ -48,31 +50,57 @@ func megabytes(r spec.Rate) int64 {
 	return int64(min(max(math.Round(r.Bytes/1e6), 1), most))
 }
 
-// planSendRate looks what the limit is, and answers the holds and notes of a plan that lowers it. Where servers disagree, or
-// have a lower one, it is left alone.
-func planSendRate(ctx context.Context, c sender, wanted spec.Rate) (l *sendRate, holds []spec.Hold, notes []string, err error) {
-	l = &sendRate{c: c, during: wanted}
+// planSendRate looks what the limit is, and has a plan hold it lower. Where servers disagree, or have a lower one, it is left
+// alone; what a killed shell has left held is taken over. The caller adds its steps before it calls finish.
+func planSendRate(ctx context.Context, env commands.Env, call *spec.Call, c sender, plan *spec.Plan) (*sendRate, error) {
+	wanted := call.Rate(sendRateFlag.Name)
+	l := &sendRate{c: c, during: wanted}
+	note := func(format string, args ...any) (*sendRate, error) {
+		plan.Notes = append(plan.Notes, fmt.Sprintf(format, args...))
+		return l, nil
+	}
 	if wanted.Bytes <= 0 {
-		return l, nil, []string{"no limit is held: the upload may fill the network"}, nil
+		return note("no limit is held: what servers send may fill the network")
 	}
 	want := megabytes(wanted)
 	command, values, err := readSendRates(ctx, c)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return nil, nil, nil, err
+		return nil, err
 	case err != nil:
-		return l, nil, []string{fmt.Sprintf("the limit of what servers send is not known, and left alone: %v", err)}, nil
+		return note("the limit of what servers send is not known, and left alone: %v", err)
 	case len(values) > 1:
-		return l, nil, []string{fmt.Sprintf("%s differs between servers (%s), and is left alone", command, strings.Join(values, ", "))}, nil
+		return note("%s differs between servers (%s), and is left alone", command, strings.Join(values, ", "))
+	}
+	held, err := env.Holds(call.Cluster)
+	if err != nil {
+		return nil, err
 	}
 	was, _ := strconv.ParseInt(values[0], 10, 64)
+	for _, h := range held {
+		if h.Setting == command && !h.Active && !h.Kept && h.Was != values[0] {
+			l.command, l.was, l.now, l.left = command, h.Was, was, true
+			return note("%s is %s still, left so by a shell that was killed; it is put back to %s in the end", command, values[0], h.Was)
+		}
+	}
 	if was > 0 && was <= want {
-		return l, nil, []string{fmt.Sprintf("%s is %d, and left alone", command, was)}, nil
+		return note("%s is %d, and left alone", command, was)
 	}
 	l.command, l.was, l.now = command, values[0], want
-	return l, []spec.Hold{l.hold(want)}, []string{
-		fmt.Sprintf("%s is held at %d (it is %s), and put back in the end; job rate ID %dMB/s raises it meanwhile: wait for phase 2, and go up by 50", command, want, values[0], want+50),
-	}, nil
+	plan.Holds = append(plan.Holds, l.hold(want))
+	return note("%s is held at %d (it is %s), and put back in the end; job rate ID %dMB/s raises it meanwhile: wait for phase 2, and go up by 50", command, want, values[0], want+50)
+}
+
+// finish adds the step that puts back what a killed shell has left.
+func (l *sendRate) finish(plan *spec.Plan) {
+	if !l.left {
+		return
+	}
+	plan.Steps = append(plan.Steps, spec.Step{
+		Text: fmt.Sprintf("put %s back to %s", l.command, l.was), Objects: []string{l.command}, Class: spec.Alter,
+		Apply: func(ctx context.Context, _ spec.Report) error { return l.write(ctx, l.was) },
+	})
+	plan.Ends = append(plan.Ends, l.command)
 }
 
 func (l *sendRate) hold(want int64) spec.Hold {
