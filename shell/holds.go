@@ -75,7 +75,7 @@ func (h *holds) takeOne(ctx context.Context, call *spec.Call, w spec.Hold, n int
 		return nil, &spec.Error{Kind: spec.KindOf(err), Op: "read " + w.Setting + " before holding it", Err: err}
 	}
 	if was == w.During {
-		return nil, nil
+		return h.adopt(call, w)
 	}
 	record := heldRecord{
 		Time: time.Now().UTC(), User: userName(), PID: os.Getpid(), Cluster: call.Cluster, Setting: w.Setting,
@@ -103,6 +103,26 @@ func (h *holds) takeOne(ctx context.Context, call *spec.Call, w spec.Hold, n int
 		return nil, spec.Errorf(spec.Refused, "hold %s: what it is could not be recorded: %w", w.Setting, err)
 	}
 	return one, w.Write(ctx, w.During)
+}
+
+// adopt takes over what a killed run of the same line has left held, so that whoever goes on with it puts it back in the
+// end.
+func (h *holds) adopt(call *spec.Call, w spec.Hold) (*held, error) {
+	all, err := h.list()
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range all {
+		if l.active || l.Kept || l.Cluster != call.Cluster || l.Setting != w.Setting || l.During != w.During || l.Line != call.Line {
+			continue
+		}
+		lock := flock.New(l.path + ".lock")
+		if free, err := lock.TryLock(); err != nil || !free {
+			continue
+		}
+		return &held{hold: w, was: l.Was, path: l.path, lock: lock}, nil
+	}
+	return nil, nil
 }
 
 // release puts everything back, last taken first. What cannot be put back keeps its file. After a plan that succeeded,

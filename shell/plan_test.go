@@ -288,6 +288,28 @@ func TestHoldsLeftBehindAreRestored(t *testing.T) {
 	}
 }
 
+// Whoever runs the same line again, as job resume does, puts back what a run before could not.
+func TestHoldsLeftBehindAreTakenOver(t *testing.T) {
+	set := &setting{value: "lively"}
+	d := newDeed(spec.Alter)
+	d.plan.Holds = []spec.Hold{set.hold()}
+	d.plan.Steps[0].Apply = func(context.Context, spec.Report) error { set.refuses = true; return nil }
+	b := newBench(t, d.word())
+	b.want("do\n", ExitPartly)
+	stillHeld(t, b)
+	d.plan.Steps[0].Apply = func(context.Context, spec.Report) error { set.during = set.value; return nil }
+	set.refuses = false
+	b.want("do --yes\n", ExitDone) // another line: not its hold
+	stillHeld(t, b)
+	b.want("do\n", ExitDone)
+	if set.during != "steady" || set.value != "lively" {
+		t.Fatalf("during %q, after %q", set.during, set.value)
+	}
+	if left, _ := filepath.Glob(filepath.Join(b.dir, "holds", "*")); len(left) > 0 {
+		t.Fatalf("left behind: %v", left)
+	}
+}
+
 // stillHeld checks that a hold survives a restore that was refused.
 func stillHeld(t *testing.T, b *bench) {
 	t.Helper()

@@ -115,5 +115,11 @@ func backupWords(env commands.Env) []spec.Command {
 		BackupScan(env),
 		BackupCount(env),
 		SplitBackup(env),
+		StartBulkLoad(env),
+		QueryBulkLoadStatus(env),
+		PauseBulkLoad(env),
+		RestartBulkLoad(env),
+		CancelBulkLoad(env),
+		ClearBulkLoad(env),
 	}
 }

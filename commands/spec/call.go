@@ -22,6 +22,9 @@ type Call struct {
 	Wait time.Duration
 	// Force is --force: a command that checks names or values before they are sent lets unknown ones pass.
 	Force bool
+	// Resumed says that the call is planned again for a job that may have begun: what the job itself has caused must not
+	// block its plan.
+	Resumed bool
 }
 
 // Changes reports whether the call may change something, before anybody is asked.

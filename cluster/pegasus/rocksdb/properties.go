@@ -113,3 +113,8 @@ func withoutSeqno(raw []byte) []byte {
 	}
 	return nil
 }
+
+// Rows is the number of entries that set a key; what deletes is not counted.
+func (p Properties) Rows() int64 {
+	return max(int64(p.Entries())-int64(p.Number(propDeletedKeys)), 0)
+}
