@@ -51,6 +51,7 @@ func (d *Driver) Examine(ctx context.Context) ([]cluster.Finding, error) {
 	for _, a := range apps {
 		found = append(found, examineEnvs(a)...)
 	}
+	found = append(found, d.examineBulkLoads(ctx, apps)...)
 	return append(found, d.examineDuplications(ctx, apps)...), nil
 }
 

@@ -3,26 +3,12 @@ package pegasus
 import (
 	"context"
 	"fmt"
-	"net"
 	"sync/atomic"
 
-	"shardsh/cluster"
 	driver "shardsh/cluster/pegasus"
 	"shardsh/cluster/pegasus/coldbackup"
 	"shardsh/commands/spec"
 )
-
-// farNode is a node that is not on this machine, "" when all are.
-func farNode(nodes []cluster.Node) string {
-	for _, n := range nodes {
-		host, _, err := net.SplitHostPort(n.Endpoint)
-		ip := net.ParseIP(host)
-		if err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			return n.Endpoint
-		}
-	}
-	return ""
-}
 
 // look finds what is in the way of the bulk load, and what is at stake.
 func (x *bulkLoad) look(ctx context.Context) (spec.Class, error) {

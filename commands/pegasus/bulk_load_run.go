@@ -140,6 +140,11 @@ func (r *bulkRun) begun() error {
 func (r *bulkRun) follow(ctx context.Context) error {
 	r.moved = time.Now()
 	for pause := bulkFirst; ; pause = min(pause*3/2, bulkLast) {
+		if r.limit != nil {
+			if err := r.limit.follow(ctx, r.w.Rate()); err != nil && ctx.Err() == nil {
+				r.show("the limit could not be changed: " + err.Error())
+			}
+		}
 		now, err := r.c.BulkLoad(ctx, r.app.Name)
 		switch {
 		case ctx.Err() != nil:

@@ -36,6 +36,7 @@ type fake struct {
 	split      fakeSplit
 	disks      fakeDisks
 	dups       fakeDups
+	bulk       fakeBulk
 	held       []commands.Held
 	sources    map[string][]wire.KeyValue // by table
 	diffs      []fakeDiff

@@ -21,8 +21,8 @@ func ShowOpStatus(env commands.Env) spec.Command {
 		Topic:   "failover",
 		Summary: "list what the cluster is doing: learning, missing replicas, splits, compactions, backups, restores, bulk loads, duplications",
 		Long: "Pegasus keeps no list of operations: what is under way is gathered from the meta server and from every live replica " +
-			"server, a call each, and where backups are switched on, or for tables that are duplicated, a call a table. A replica being copied is kDoing; one that is missing and not being copied yet is kInited, as " +
-			"is a partition whose split is paused, and a duplication that is. " +
+			"server, a call each, and where backups are switched on, or for tables that are duplicated or bulk loaded, a call a table. A replica being copied is kDoing; one that is missing and not being copied yet is kInited, as " +
+			"is a partition whose split is paused, and a duplication or a bulk load that is. " +
 			"What the store does not tell, such as when a copy began, is a dash.",
 		Args: []spec.Arg{{Name: "table", Kind: spec.ArgTable, Optional: true, Help: "only this table"}},
 		Examples: []spec.Example{
@@ -49,6 +49,7 @@ type operating interface {
 	duplicator
 	Backups(ctx context.Context, apps []driver.App) ([]driver.Backup, error)
 	Restore(ctx context.Context, app driver.App) (driver.Restore, error)
+	BulkLoad(ctx context.Context, table string) (driver.BulkLoad, error)
 }
 
 var _ operating = (*driver.Driver)(nil)
@@ -83,7 +84,11 @@ func showOps(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Tabl
 	if err != nil {
 		return nil, err
 	}
-	ops := slices.Concat(gatherOps(apps, all, activity, splits), duplications, copies)
+	loads, err := bulkOps(ctx, c, apps)
+	if err != nil {
+		return nil, err
+	}
+	ops := slices.Concat(gatherOps(apps, all, activity, splits), loads, duplications, copies)
 	var rows []spec.Row
 	for _, o := range ops {
 		if call.Arg(0) == "" || call.Arg(0) == o.table {
@@ -159,9 +164,6 @@ func gatherOps(apps []driver.App, all []*driver.AppPartitions, activity driver.A
 		}
 		ops = append(ops, splitOps(app, splits[app.ID])...)
 		ops = append(ops, compactOps(app, activity.Compactions[app.ID])...)
-		if app.BulkLoading {
-			ops = append(ops, operation{id: fmt.Sprintf("bulk_load-%d", app.ID), kind: "bulk_load", table: app.Name, status: "kDoing"})
-		}
 	}
 	return ops
 }

@@ -24,6 +24,7 @@ type bulkLoader interface {
 	ControlBulkLoad(ctx context.Context, table, how string) error
 	BulkLoad(ctx context.Context, table string) (driver.BulkLoad, error)
 	ClearBulkLoad(ctx context.Context, table string) error
+	ServerVersion(ctx context.Context, endpoint string) (driver.Version, error)
 }
 
 var _ bulkLoader = (*driver.Driver)(nil)
@@ -61,6 +62,7 @@ func StartBulkLoad(env commands.Env) spec.Command {
 			{Name: "file-provider-type", Short: "p", Kind: spec.ArgService, Required: true, Help: "the block service, as the servers' configuration calls it"},
 			{Name: "root-path", Short: "r", Kind: spec.ArgText, Required: true, Help: "the root of the input, as split_backup was told"},
 			{Name: "ingest-behind", Short: "i", Kind: spec.ArgBool, Help: "rows and deletions that the table has win over loaded rows"},
+			{Name: "max-rate", Kind: spec.ArgRate, Help: "hold the servers' own limit of what they send at this meanwhile, for each disk from 2.4 on, for each server before; job rate changes it while it runs"},
 			{Name: "full-check", Kind: spec.ArgBool, Help: "first read every file: compare its MD5, and look at every key"},
 			{Name: "keep-settings", Kind: spec.ArgBool, Help: "hold no setting meanwhile"},
 		},
@@ -110,6 +112,8 @@ type bulkLoad struct {
 	from     storage.Location // the folder of bulk_load_info
 	store    *blockStore      // nil when nothing can be seen of it from here
 	input    *coldbackup.Input
+	rate     spec.Rate
+	limit    *sendRate // nil when none is held
 	keep     bool
 	noWait   bool
 	wait     time.Duration // 0: as long as it takes
@@ -154,7 +158,7 @@ func planBulkLoad(ctx context.Context, env commands.Env, call *spec.Call) (*spec
 // readBulkLoad reads what needs no cluster.
 func readBulkLoad(call *spec.Call) (*bulkLoad, error) {
 	x := &bulkLoad{
-		cluster: call.Cluster, keep: call.Bool("keep-settings"), noWait: call.Wait < 0, wait: call.Wait, resumed: call.Resumed, parallel: checksAtOnce,
+		rate: call.Rate("max-rate"), cluster: call.Cluster, keep: call.Bool("keep-settings"), noWait: call.Wait < 0, wait: call.Wait, resumed: call.Resumed, parallel: checksAtOnce,
 		load: driver.NewBulkLoad{
 			Cluster: cmp.Or(call.String("cluster-name"), call.Cluster), Provider: call.String("file-provider-type"),
 			Root: call.String("root-path"), Behind: call.Bool("ingest-behind"),
@@ -206,7 +210,7 @@ func (x *bulkLoad) identity() map[string]string {
 func (x *bulkLoad) step(class spec.Class) spec.Step {
 	st := spec.Step{
 		Text: x.text(), Objects: []string{x.app.Name}, Class: class,
-		Job: &spec.Job{Name: "load", Identity: x.identity(), Run: x.run},
+		Job: &spec.Job{Name: "load", Identity: x.identity(), Rate: x.rate, Run: x.run},
 	}
 	if x.noWait {
 		st.Text = "start to " + st.Text
@@ -239,6 +243,33 @@ func (x *bulkLoad) holds(ctx context.Context) ([]spec.Hold, error) {
 			holds = append(holds, x.holdEnv(name, unset, spec.Risky))
 		}
 	}
+	rate, err := x.holdRate(ctx)
+	return append(holds, rate...), err
+}
+
+// holdRate is the hold of what servers send, where one was asked for.
+func (x *bulkLoad) holdRate(ctx context.Context) ([]spec.Hold, error) {
+	if x.rate.Bytes <= 0 {
+		return nil, nil
+	}
+	l, holds, notes, err := planSendRate(ctx, x.c, x.rate)
+	switch {
+	case err != nil:
+		return nil, err
+	case l.command == "" && x.resumed: // a run before may have left it so
+		if l.command, _, err = readSendRates(ctx, x.c); err != nil {
+			return nil, err
+		}
+		l.now = megabytes(x.rate)
+		holds = []spec.Hold{l.hold(l.now)}
+	case l.command == "":
+		x.plan.Notes = append(x.plan.Notes, notes...)
+		return nil, nil
+	default:
+		x.note("%s is held at %d (it is %s), and put back in the end; job rate ID %dMB/s raises it meanwhile", l.command, l.now, l.was, l.now+megabytes(x.rate))
+	}
+	holds[0].Keep = x.noWait
+	x.limit = l
 	return holds, nil
 }
 
@@ -277,12 +308,16 @@ func (x *bulkLoad) openInput(ctx context.Context, env commands.Env) error {
 		x.note("this shell has no block service %s: what is there was not looked at, and servers find out what is wrong with it only while they load; [block_service.%s] in config.ini makes it known", shown(name), name)
 		return nil
 	}
+	if env.Blocks()[i].Type == storage.S3Type {
+		return spec.Errorf(spec.Unable, "%s is an s3_service, which no server of Pegasus has", name).
+			WithHint("fs copy -r what is there to an hdfs_service or a local_service of the servers")
+	}
 	if b := env.Blocks()[i]; b.Type == storage.LocalType && !b.Sandbox {
 		nodes, err := x.c.Nodes(ctx)
 		if err != nil {
 			return err
 		}
-		if far := farNode(nodes); far != "" {
+		if far := remoteNode(nodes); far != "" {
 			x.note("%s is a local_service: every server, %s for one, reads its own disk, and not %s of this machine; the input must be in the same place on each of them, and was not looked at", name, far, b.Where)
 			return nil
 		}

@@ -172,16 +172,18 @@ func TestInputProblems(t *testing.T) {
 		path   string // below inputDir
 		why    string
 	}{
-		"no info":         {harm: func(in *loadInput) { in.do(os.Remove(in.path("bulk_load_info"))) }, path: "bulk_load_info", why: "it is missing"},
-		"another table":   {harm: func(in *loadInput) { in.want.AppName = "TableC" }, path: "bulk_load_info", why: `it is for the table "TableB"`},
-		"another id":      {harm: func(in *loadInput) { in.want.AppID = 8 }, path: "bulk_load_info", why: "it is for a table with the id 7, and that of TableB is 8"},
-		"another count":   {harm: func(in *loadInput) { in.want.PartitionCount = 4 }, path: "bulk_load_info", why: "it is for 2 partitions, and TableB has 4"},
-		"no partition":    {harm: func(in *loadInput) { in.do(os.RemoveAll(in.path("1"))) }, path: "1/bulk_load_metadata", why: "it is missing"},
-		"no list":         {harm: func(in *loadInput) { in.do(os.Remove(in.path("0/bulk_load_metadata"))) }, path: "0/bulk_load_metadata", why: "it is missing"},
-		"no file":         {harm: func(in *loadInput) { in.do(os.Remove(in.path("0/000002.sst"))) }, path: "0/000002.sst", why: "it is missing"},
-		"a byte more":     {harm: func(in *loadInput) { in.write("0/000002.sst", append(in.read("0/000002.sst"), 0)) }, path: "0/000002.sst", why: "bytes instead of"},
-		"an empty list":   {harm: func(in *loadInput) { in.write("0/bulk_load_metadata", []byte(`{"files":[],"file_total_size":0}`)) }, path: "0/bulk_load_metadata", why: "it lists no byte"},
-		"elsewhere":       {harm: func(in *loadInput) { in.write("0/bulk_load_metadata", []byte(`{"files":[{"name":"../x","size":1,"md5":""}],"file_total_size":1}`)) }, path: "0/bulk_load_metadata", why: "is no file name"},
+		"no info":       {harm: func(in *loadInput) { in.do(os.Remove(in.path("bulk_load_info"))) }, path: "bulk_load_info", why: "it is missing"},
+		"another table": {harm: func(in *loadInput) { in.want.AppName = "TableC" }, path: "bulk_load_info", why: `it is for the table "TableB"`},
+		"another id":    {harm: func(in *loadInput) { in.want.AppID = 8 }, path: "bulk_load_info", why: "it is for a table with the id 7, and that of TableB is 8"},
+		"another count": {harm: func(in *loadInput) { in.want.PartitionCount = 4 }, path: "bulk_load_info", why: "it is for 2 partitions, and TableB has 4"},
+		"no partition":  {harm: func(in *loadInput) { in.do(os.RemoveAll(in.path("1"))) }, path: "1/bulk_load_metadata", why: "it is missing"},
+		"no list":       {harm: func(in *loadInput) { in.do(os.Remove(in.path("0/bulk_load_metadata"))) }, path: "0/bulk_load_metadata", why: "it is missing"},
+		"no file":       {harm: func(in *loadInput) { in.do(os.Remove(in.path("0/000002.sst"))) }, path: "0/000002.sst", why: "it is missing"},
+		"a byte more":   {harm: func(in *loadInput) { in.write("0/000002.sst", append(in.read("0/000002.sst"), 0)) }, path: "0/000002.sst", why: "bytes instead of"},
+		"an empty list": {harm: func(in *loadInput) { in.write("0/bulk_load_metadata", []byte(`{"files":[],"file_total_size":0}`)) }, path: "0/bulk_load_metadata", why: "it lists no byte"},
+		"elsewhere": {harm: func(in *loadInput) {
+			in.write("0/bulk_load_metadata", []byte(`{"files":[{"name":"../x","size":1,"md5":""}],"file_total_size":1}`))
+		}, path: "0/bulk_load_metadata", why: "is no file name"},
 		"no table":        {harm: func(in *loadInput) { in.partition(0, []byte("no table")) }, path: "0/000001.sst", why: "a table of 8 bytes"},
 		"not external":    {harm: func(in *loadInput) { in.partition(0, in.sst(false, []string{"\x00\x01hs"}, nil)) }, path: "0/000001.sst", why: "not made to be ingested"},
 		"no entry":        {harm: func(in *loadInput) { in.partition(0, in.sst(true, nil, nil)) }, path: "0/000001.sst", why: "it has no entry"},

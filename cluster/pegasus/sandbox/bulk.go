@@ -26,6 +26,7 @@ import (
 // The fault points of bulk loads.
 const (
 	pointBulkDownload = "bulk.download"
+	pointBulkTrouble  = "bulk.trouble"
 	pointIngesting    = "bulk.ingesting"
 	pointIngest       = "bulk.ingest"
 )
@@ -62,7 +63,7 @@ type bulkReport struct {
 	Code      string // of the download: ERR_OK, ERR_BUSY while others have to end first, or why it failed
 	Progress  int32  // percent
 	Ingest    wire.IngestStatus
-	Trouble   bool // the ingestion was broken off, and may be tried again
+	Trouble   bool // the step was broken off, and may be tried again
 	Paused    bool
 	CleanedUp bool
 }
@@ -122,7 +123,9 @@ func (s *replicaServer) bulk(o bulkOrder) (bulkReport, error) {
 	}
 	switch o.Step {
 	case bulkDownload:
-		return b.download(s.bulks.downloading() < downloadsAtOnce)
+		report, err := b.download(s.bulks.downloading() < downloadsAtOnce)
+		report.Trouble = report.Trouble || b.point(pointBulkTrouble)
+		return report, err
 	case bulkPause:
 		return b.pause(), nil
 	}
@@ -331,7 +334,7 @@ func (b *bulk) bringIn(ctx context.Context, r *replica, p *primary, files []stri
 	return nil
 }
 
-// eachRow reads the rows of a file that was made to be ingested.
+// eachRow reads the entries of a file that was made to be ingested; the value of a deletion is nil.
 func eachRow(name string, row func(key, value []byte) error) error {
 	f, err := openedFile(os.Open(name))
 	if err != nil {
@@ -348,10 +351,18 @@ func eachRow(name string, row func(key, value []byte) error) error {
 	it := t.NewIterator()
 	defer it.Close()
 	for ok := it.First(); ok; ok = it.Next() {
-		if it.Key().Kind != rocksdb.KindValue {
-			return fmt.Errorf("an entry of kind %d", it.Key().Kind)
+		value := it.Value()
+		switch kind := it.Key().Kind; kind {
+		case rocksdb.KindValue:
+			if len(value) < rowHeader {
+				return fmt.Errorf("a value of %d bytes, less than its header", len(value))
+			}
+		case rocksdb.KindDelete:
+			value = nil
+		default:
+			return fmt.Errorf("an entry of kind %d", kind)
 		}
-		if err := row(it.Key().User, it.Value()); err != nil {
+		if err := row(it.Key().User, value); err != nil {
 			return err
 		}
 	}
@@ -364,10 +375,7 @@ func (b *bulk) check(files []string) error {
 	var spans []span
 	for _, name := range files {
 		var s span
-		err := eachRow(name, func(key, value []byte) error {
-			if len(value) < rowHeader {
-				return fmt.Errorf("a value of %d bytes, less than its header", len(value))
-			}
+		err := eachRow(name, func(key, _ []byte) error {
 			if s.first == nil {
 				s.first = bytes.Clone(key)
 			}
@@ -390,7 +398,7 @@ func (b *bulk) check(files []string) error {
 	return nil
 }
 
-// loadedRow is one to be written.
+// loadedRow is one to be written, or to be deleted when its value is nil.
 type loadedRow struct{ key, value []byte }
 
 func (b *bulk) bringFile(ctx context.Context, r *replica, p *primary, name string) error {
@@ -439,21 +447,31 @@ func (b *bulk) bringRows(ctx context.Context, r *replica, p *primary, rows []loa
 }
 
 func (b *bulk) apply(r *replica, batch *engine.Batch, rows []loadedRow) error {
+	r.mu.Lock()
+	a := r.app
+	r.mu.Unlock()
 	for _, row := range rows {
 		if b.order.Behind {
-			_, err := r.s.store.Read(r.storeKey(row.key))
-			if err == nil {
-				continue
-			}
-			if !errors.Is(err, engine.ErrNotFound) {
+			shadowed, err := r.shadows(row.key)
+			if err != nil {
 				return err
 			}
+			if shadowed || row.value == nil {
+				continue
+			}
 		}
-		if err := batch.Set(r.storeKey(row.key), row.value, nil); err != nil {
+		if err := b.applyRow(r, a, batch, row); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (b *bulk) applyRow(r *replica, a *app, batch *engine.Batch, row loadedRow) error {
+	if row.value == nil {
+		return r.deleteRow(batch, a, row.key)
+	}
+	return batch.Set(r.storeKey(row.key), row.value, nil)
 }
 
 // readBulkInfo reads what a bulk load is for.

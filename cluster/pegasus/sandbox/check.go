@@ -56,7 +56,7 @@ func (s *replicaServer) checkAndMutate() method {
 				if m.Operation == wire.MutatePut {
 					err = putRow(b, r.prefix, a.expiry(m.ExpireTS, now), tag, m.Value, head, q.HashKey, m.SortKey)
 				} else {
-					err = deleteRow(b, r.prefix, head, q.HashKey, m.SortKey)
+					err = r.deleteRow(b, a, head, q.HashKey, m.SortKey)
 				}
 				if err != nil {
 					return err

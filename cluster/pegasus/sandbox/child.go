@@ -92,20 +92,21 @@ func (c *childCopy) fill(snapshot *engine.Snapshot, at point) error {
 	if err != nil {
 		return err
 	}
-	iter, err := engine.IterateSnapshot(snapshot, p.r.prefix, p.r.end)
-	if err != nil {
-		return err
-	}
-	err = c.copyRows(node, number, iter)
-	if err = errors.Join(err, iter.Error(), iter.Close()); err != nil {
-		return err
+	for _, prefix := range [][]byte{p.r.prefix, p.r.deleted} {
+		iter, err := engine.IterateSnapshot(snapshot, prefix, engine.After(prefix))
+		if err != nil {
+			return err
+		}
+		err = c.copyRows(node, number, tagged(prefix[0], sp.child), iter)
+		if err = errors.Join(err, iter.Error(), iter.Close()); err != nil {
+			return err
+		}
 	}
 	return node.learnEnd(sp.child, sp.ballot, number, at)
 }
 
-func (c *childCopy) copyRows(node nodeLink, number int64, iter *engine.Iterator) error {
+func (c *childCopy) copyRows(node nodeLink, number int64, prefix []byte, iter *engine.Iterator) error {
 	sp, p := c.sp, c.sp.p
-	prefix := rowPrefix(sp.child)
 	for ok := iter.First(); ok; {
 		if err := c.stopped(); err != nil {
 			return err
@@ -221,7 +222,7 @@ func (r *replica) spawn(ballot, compacted int64) (copy int64, err error) {
 	}
 	b := r.s.store.NewBatch()
 	err = errors.Join(
-		b.DeleteRange(r.prefix, r.end, nil), putState(b, r.stateKey, incomplete), putCompacted(b, r.pid, compacted))
+		clearRows(b, r.pid), putState(b, r.stateKey, incomplete), putCompacted(b, r.pid, compacted))
 	if err != nil {
 		return 0, errors.Join(err, b.Close())
 	}
@@ -245,7 +246,7 @@ func (r *replica) discard(ballot int64) (bool, error) {
 	}
 	r.become(wire.ReplicaInactive)
 	b := r.s.store.NewBatch()
-	err := errors.Join(b.DeleteRange(r.prefix, r.end, nil), b.Delete(r.stateKey, nil), b.Delete(compactKeyOf(r.pid), nil))
+	err := errors.Join(clearRows(b, r.pid), b.Delete(r.stateKey, nil), b.Delete(compactKeyOf(r.pid), nil))
 	if err != nil {
 		return false, errors.Join(err, b.Close())
 	}

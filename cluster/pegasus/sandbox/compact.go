@@ -311,7 +311,7 @@ func (r *replica) stillUnseen(keys [][]byte) (*engine.Batch, error) {
 	b, unseen := r.s.store.NewBatch(), r.unseen()
 	for _, key := range keys {
 		if iter.SeekGE(key) && bytes.Equal(iter.Key(), key) && unseen(key, iter.Value()) {
-			err = errors.Join(err, b.Delete(key, nil))
+			err = errors.Join(err, r.deleteRow(b, r.app, key[prefixSize:]))
 		}
 	}
 	if err = errors.Join(err, iter.Error(), iter.Close()); err != nil {

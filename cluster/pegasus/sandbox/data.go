@@ -266,12 +266,12 @@ func (s *replicaServer) put() method {
 }
 
 func (s *replicaServer) remove() method {
-	return change(s, &wire.Remove, false, func(r *replica, _ *app, key *[]byte, out *wire.UpdateResponse) func(*engine.Batch, int64, time.Time) error {
+	return change(s, &wire.Remove, false, func(r *replica, a *app, key *[]byte, out *wire.UpdateResponse) func(*engine.Batch, int64, time.Time) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
 		r.hot[wire.HotkeyWrite].captureKey(*key)
 		return func(b *engine.Batch, decree int64, _ time.Time) error {
 			out.Decree = decree
-			return deleteRow(b, r.prefix, *key)
+			return r.deleteRow(b, a, *key)
 		}
 	})
 }
@@ -299,7 +299,7 @@ func (s *replicaServer) multiPut() method {
 }
 
 func (s *replicaServer) multiRemove() method {
-	return change(s, &wire.MultiRemove, false, func(r *replica, _ *app, q *wire.MultiRemoveRequest, out *wire.MultiRemoveResponse) func(*engine.Batch, int64, time.Time) error {
+	return change(s, &wire.MultiRemove, false, func(r *replica, a *app, q *wire.MultiRemoveRequest, out *wire.MultiRemoveResponse) func(*engine.Batch, int64, time.Time) error {
 		out.AppID, out.Partition, out.Server = r.pid.App, r.pid.Partition, s.address
 		r.hot[wire.HotkeyWrite].capture(q.HashKey, len(q.SortKeys))
 		if len(q.SortKeys) == 0 || len(q.HashKey) > wire.MaxHashKey {
@@ -311,7 +311,7 @@ func (s *replicaServer) multiRemove() method {
 			}
 			head := hashKeyLength(q.HashKey)
 			for _, sort := range q.SortKeys {
-				if err := deleteRow(b, r.prefix, head, q.HashKey, sort); err != nil {
+				if err := r.deleteRow(b, a, head, q.HashKey, sort); err != nil {
 					return err
 				}
 			}

@@ -151,5 +151,5 @@ func (w *foreign) put(tag uint64, verify bool, expire int32, value, full []byte)
 
 func (w *foreign) remove(full []byte) error {
 	w.tags[string(full)] = 0
-	return deleteRow(w.b, w.r.prefix, full)
+	return w.r.deleteRow(w.b, w.a, full)
 }

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -116,7 +117,7 @@ func appendEffects(entry []byte, b *engine.Batch, prefix []byte, first uint32) (
 			return nil, err
 		case !ok:
 			return entry, nil
-		case i < first:
+		case i < first || !bytes.HasPrefix(key, prefix): // what is kept of a deletion is no change of a row
 			continue
 		}
 		full := key[len(prefix):]

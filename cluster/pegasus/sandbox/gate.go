@@ -53,6 +53,7 @@ func newPoints(role string) *points {
 			sandbox.Point{Name: pointCheckpoint, Says: "the checkpoint of a partition for a backup fails, and so the backup"},
 			sandbox.Point{Name: pointDownload, Says: "a file of a backup is not fetched for a restore; it is tried again"},
 			sandbox.Point{Name: pointBulkDownload, Says: "a file of a bulk load is not fetched; it is tried again"},
+			sandbox.Point{Name: pointBulkTrouble, Says: "a server has passing trouble with its download of a bulk load: all begins anew, and after ten times it fails"},
 			sandbox.Point{Name: pointIngesting, Says: "the ingestion of a bulk load waits, and with it all who write to the partition"},
 			sandbox.Point{Name: pointIngest, Says: "the files of a bulk load are refused, and it fails"},
 			sandbox.Point{Name: pointDamaged, Says: "the log that is shipped to a follower cannot be read; the fail mode says what comes of it"})

@@ -15,6 +15,7 @@ import (
 //	's' app_id(4) partition(4)            the point the rows add up to: ballot(8) decree(8)
 //	'k' app_id(4) partition(4)            the tag of the disk that the replica is on
 //	'i' app_id(4)                         what the server knows of a table, as JSON
+//	't' app_id(4) partition(4) full key   the key was deleted, see behind.go
 //	'l' app_id(4) partition(4) decree(8)  a write that is to be shipped to other clusters, see dup_log.go
 
 const (

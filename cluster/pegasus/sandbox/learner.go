@@ -126,7 +126,7 @@ func (p *primary) copyTo(id nodeID, ballot int64, at point, snapshot *engine.Sna
 	if err != nil {
 		return err
 	}
-	for _, prefix := range [][]byte{p.r.prefix, logPrefix(p.r.pid)} {
+	for _, prefix := range [][]byte{p.r.prefix, p.r.deleted, logPrefix(p.r.pid)} {
 		iter, err := engine.IterateSnapshot(snapshot, prefix, engine.After(prefix))
 		if err != nil {
 			return err

@@ -14,8 +14,6 @@ import (
 
 // Bulk loads as the meta server has them: kept, so that one that takes over goes on with them.
 
-const envIngestBehind = "rocksdb.allow_ingest_behind"
-
 // maxRollbacks is how often a bulk load begins anew after trouble that may pass (Pegasus: bulk_load_max_rollback_times).
 const maxRollbacks = 10
 
@@ -109,7 +107,7 @@ func (m *metaServer) mayBulkLoad(q *wire.StartBulkLoadRequest) (a *app, code, hi
 		return nil, code, hint
 	case m.splits[a.ID] != nil:
 		return nil, wire.CodeSplitting, q.AppName + " is being split"
-	case q.Behind && a.Envs[envIngestBehind] != "true":
+	case q.Behind && !a.behind():
 		return nil, wire.CodeInconsistent, "inconsistent ingestion behind option"
 	}
 	return a, wire.OK, ""
@@ -380,8 +378,11 @@ func (m *metaServer) downloadPart(b *bulkLoad, g group) outcome {
 	all := outcome{done: true}
 	for _, id := range g.members() {
 		r, err := m.order(b, g.PID, id, bulkDownload)
-		if err == nil && r.Code != wire.OK && r.Code != wire.CodeBusy {
+		switch {
+		case err == nil && r.Code != wire.OK && r.Code != wire.CodeBusy:
 			return outcome{code: r.Code}
+		case err == nil && r.Trouble:
+			return outcome{trouble: true}
 		}
 		all.done = all.done && err == nil && r.downloaded()
 	}

@@ -22,6 +22,7 @@ type replica struct {
 	pid      wire.GPID
 	prefix   []byte // of its rows
 	end      []byte // after its rows
+	deleted  []byte // of the keys that are known to be deleted
 	stateKey []byte
 
 	copying sync.Mutex // held while a step of a copy is carried out; before mu
@@ -51,7 +52,7 @@ type replica struct {
 
 func newReplica(s *replicaServer, pid wire.GPID, at point) *replica {
 	r := &replica{
-		s: s, pid: pid, at: at, prefix: rowPrefix(pid), end: engine.After(rowPrefix(pid)), stateKey: stateKeyOf(pid),
+		s: s, pid: pid, at: at, prefix: rowPrefix(pid), end: engine.After(rowPrefix(pid)), deleted: deletedPrefix(pid), stateKey: stateKeyOf(pid),
 		app: &app{ID: pid.App}, group: group{PID: pid, Primary: noNode}, status: wire.ReplicaInactive,
 		scans: map[int64]*scanContext{}, ships: map[int32]*shipper{},
 	}
@@ -191,7 +192,7 @@ func (r *replica) learn(ballot int64, clear bool) (report, error) {
 	r.become(wire.ReplicaPotentialSecondary)
 	if clear {
 		b := r.s.store.NewBatch()
-		if err := errors.Join(b.DeleteRange(r.prefix, r.end, nil), b.DeleteRange(logPrefix(r.pid), engine.After(logPrefix(r.pid)), nil), putState(b, r.stateKey, incomplete)); err != nil {
+		if err := errors.Join(clearRows(b, r.pid), b.DeleteRange(logPrefix(r.pid), engine.After(logPrefix(r.pid)), nil), putState(b, r.stateKey, incomplete)); err != nil {
 			return report{}, errors.Join(err, b.Close())
 		}
 		if err := r.s.store.Apply(b); err != nil {

@@ -14,7 +14,6 @@ import (
 
 	"shardsh/cluster/pegasus/rocksdb"
 	"shardsh/cluster/pegasus/wire"
-	"shardsh/cluster/sandbox/engine"
 )
 
 // How a replica server makes the rows of a partition from a backup, before the partition has any member.
@@ -196,7 +195,7 @@ func (s *replicaServer) refill(ctx context.Context, pid wire.GPID, rows rocksdb.
 	defer s.leave()
 	prefix := rowPrefix(pid)
 	b := s.store.NewBatch()
-	if err := b.DeleteRange(prefix, engine.After(prefix), nil); err != nil {
+	if err := clearRows(b, pid); err != nil {
 		return errors.Join(err, b.Close())
 	}
 	for rows != nil && rows.Next() {
