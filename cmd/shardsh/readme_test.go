@@ -12,25 +12,40 @@ import (
 	"testing"
 )
 
-// screenLines is what the README's screen types. Each is typed when the answer to the one before is there.
-var screenLines = []string{
-	"cluster openmldb > /dev/null",
-	"confget > /dev/null",
-	"option trace on > /dev/null",
-	"confset auto_failover false --yes --columns step,outcome",
-	"option trace off > /dev/null",
-	"sandbox kill .32:8541 > /dev/null",
-	"wait --within 30s --until 'any(rows, .state == \"kOffline\")' showtablet > /dev/null",
-	"offlineendpoint .32:8541 --yes --columns step --filter 'step contains \"flow\"'",
-	"showtable flow --columns pid,endpoint,role,is_alive,offset --filter 'pid == 0'",
-	"sandbox start .32:8541 > /dev/null",
-	"wait --within 30s --until 'all(rows, .state == \"kHealthy\")' showtablet > /dev/null",
-	"recoverendpoint .32:8541 --yes > /dev/null",
-	"showtable flow --columns pid,endpoint,role,is_alive,offset --filter 'pid == 0'",
+// screen is what is typed for a block of the README, each line when the answer to the one before is there. {backup} is
+// the id of the backup that was made last.
+type screen struct {
+	rows, cols int
+	lines      []string
 }
 
-// versionLine is the first line of the banner, which changes with every build.
-var versionLine = regexp.MustCompile(`(?m)^shardsh \S+$`)
+var screens = map[string]screen{
+	"screen": {60, 126, []string{
+		"cluster openmldb > /dev/null",
+		"confget > /dev/null",
+		"option trace on > /dev/null",
+		"confset auto_failover false --yes --columns step,outcome",
+		"option trace off > /dev/null",
+		"sandbox kill .32:8541 > /dev/null",
+		"wait --within 30s --until 'any(rows, .state == \"kOffline\")' showtablet > /dev/null",
+		"offlineendpoint .32:8541 --yes --columns step --filter 'step contains \"flow\"'",
+		"showopstatus --columns op_type,name,pid,status --filter 'name == \"flow\"'",
+		"sandbox start .32:8541 > /dev/null",
+		"wait --within 30s --until 'all(rows, .state == \"kHealthy\")' showtablet > /dev/null",
+		"recoverendpoint .32:8541 --yes > /dev/null",
+		"showtable flow --columns pid,endpoint,role,is_alive,offset --filter 'pid == 0'",
+	}},
+	"move": {90, 160, []string{
+		"use TableA",
+		"copy_data -c ClusterB -a TableB -t 10000 --create --verify --yes --columns step,outcome",
+		"backup TableA hdfs_zjy /user/pegasus/backup --yes --columns backup_id,status,checked",
+		"restore -c onebox -a TableA -i 1 -t {backup} -b hdfs_zjy -r /user/pegasus/backup -n TableA_2 --yes --columns step,outcome",
+		"create TableC -p 16 > /dev/null",
+		"split_backup hdfs_zjy:/user/pegasus/backup hdfs_zjy:/user/pegasus/split --table TableC --partitions 16 --yes > /dev/null",
+		"start_bulk_load -a TableC -c onebox -p hdfs_zjy -r /user/pegasus/split --yes --columns step,outcome",
+		"diff_data -c onebox -a TableC --columns source_rows,equal_rows,equal",
+	}},
+}
 
 // TestREADME keeps the generated parts of the README true: the screen is made by typing at the real prompt, the matrix
 // by asking the program. `go test ./cmd/shardsh -run TestREADME -update` writes them anew.
@@ -44,7 +59,11 @@ func TestREADME(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := string(text)
-	for name, make := range map[string]func(*testing.T) string{"screen": readmeScreen, "matrix": readmeMatrix} {
+	blocks := map[string]func(*testing.T) string{"matrix": readmeMatrix}
+	for name, s := range screens {
+		blocks[name] = s.typed
+	}
+	for name, make := range blocks {
 		block := regexp.MustCompile(`(?s)(<!-- ` + name + `[^>]*-->\n).*?(\n<!-- /` + name + ` -->)`)
 		if !block.MatchString(got) {
 			t.Fatalf("the README has no block %q", name)
@@ -105,4 +124,49 @@ func readmeMatrix(t *testing.T) string {
 		b.WriteString("\n")
 	}
 	return strings.TrimSpace(b.String())
+}
+
+// What changes with every run, and what the README has in its place.
+var (
+	versionLine = regexp.MustCompile(`(?m)^shardsh \S+$`)
+	tookTime    = regexp.MustCompile(` \d+(\.\d+)?(ms|µs) `)
+	sizeInBytes = regexp.MustCompile(`\b\d{5} bytes`)
+	backupID    = regexp.MustCompile(`\b1[7-9]\d{11}\b`)
+)
+
+// typed types the lines at the real prompt and answers the screen.
+func (s screen) typed(t *testing.T) string {
+	t.Helper()
+	c := openConsole(t, s.rows, s.cols, "SHARDSH_TIMING=off") // a slow machine would add lines
+	c.prompts(1)
+	for i, l := range s.lines {
+		ids := backupID.FindAllString(c.screen(), -1)
+		if len(ids) > 0 {
+			l = strings.ReplaceAll(l, "{backup}", ids[len(ids)-1])
+		}
+		c.keys(l)
+		c.see(l)
+		c.keys("\r")
+		c.until("the prompt after "+l, func(text string) bool {
+			last := text[strings.LastIndexByte(text, '\n')+1:]
+			return strings.HasPrefix(last, "[sandbox]") && strings.HasSuffix(last, ">") && strings.Count("\n"+text, "\n[sandbox]") == i+2
+		})
+	}
+	text := c.screen()
+	text = text[:strings.LastIndexByte(text, '\n')]
+	for _, m := range masks {
+		if strings.HasPrefix(m.with, "127.0.N") {
+			text = m.what.ReplaceAllString(text, "127.0.1.$1")
+		}
+	}
+	text = tookTime.ReplaceAllString(text, " 0.2ms ")
+	text = versionLine.ReplaceAllString(text, "shardsh")
+	text = sizeInBytes.ReplaceAllString(text, "30720 bytes")
+	text = backupID.ReplaceAllString(text, "1742888751127")
+	c.keys("exit\r")
+	<-c.done
+	if err := c.cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	return "```\n" + text + "\n```"
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -133,41 +132,8 @@ func boolInt(b bool) int {
 	return 0
 }
 
-// tookTime is how long a call took, which changes with every run.
-var tookTime = regexp.MustCompile(` \d+(\.\d+)?(ms|µs) `)
-
 // atPrompt says that the screen ends in OpenMLDB's prompt, with nothing typed yet.
 func atPrompt(screen string) bool {
 	last := screen[strings.LastIndexByte(screen, '\n')+1:]
 	return strings.HasPrefix(last, "[sandbox]") && strings.Contains(last, "openmldb") && strings.HasSuffix(last, ">")
-}
-
-// readmeScreen types the README's lines at the real prompt and answers the screen.
-func readmeScreen(t *testing.T) string {
-	t.Helper()
-	c := openConsole(t, 60, 126, "SHARDSH_TIMING=off") // a slow machine would add lines
-	c.prompts(1)
-	for i, l := range screenLines {
-		c.keys(l)
-		c.see(l)
-		c.keys("\r")
-		c.until("the prompt after "+l, func(s string) bool {
-			return atPrompt(s) && strings.Count("\n"+s, "\n[sandbox]") == i+2
-		})
-	}
-	screen := c.screen()
-	screen = screen[:strings.LastIndexByte(screen, '\n')]
-	for _, m := range masks {
-		if strings.HasPrefix(m.with, "127.0.N") {
-			screen = m.what.ReplaceAllString(screen, "127.0.1.$1")
-		}
-	}
-	screen = tookTime.ReplaceAllString(screen, " 0.2ms ")
-	screen = versionLine.ReplaceAllString(screen, "shardsh")
-	c.keys("exit\r")
-	<-c.done
-	if err := c.cmd.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	return "```\n" + screen + "\n```"
 }

@@ -156,8 +156,8 @@ var masks = []struct {
 	{regexp.MustCompile(`127\.0\.\d+\.(\d+)`), "127.0.N.$1"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?`), "<time>"},
 	{regexp.MustCompile(`\b\d+(\.\d+)?(ms|µs)\b`), "<took>"},
-	{regexp.MustCompile(`\b1[789]\d{8}\b`), "<dup_id>"},                  // Unix seconds
-	{regexp.MustCompile(`\b1(7[6-9]|[89]\d)\d{10}\b`), "<backup_id>"},    // Unix milliseconds, of later than 2025
+	{regexp.MustCompile(`\b1[789]\d{8}\b`), "<dup_id>"},               // Unix seconds
+	{regexp.MustCompile(`\b1(7[6-9]|[89]\d)\d{10}\b`), "<backup_id>"}, // Unix milliseconds, of later than 2025
 	{regexp.MustCompile(`[\d.]+ (\w+)/s\b`), "<n> $1/s"},
 	{regexp.MustCompile(`\b\d+s (\d+ (?:files|partitions|rows) <n>)`), "<took> $1"},
 	{regexp.MustCompile(`\bballot \d+, primary`), "ballot <n>, primary"}, // a learner that had to begin again counts, too

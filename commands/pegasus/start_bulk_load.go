@@ -150,7 +150,9 @@ func planBulkLoad(ctx context.Context, env commands.Env, call *spec.Call) (*spec
 	}
 	x.plan.Steps = append(x.plan.Steps, x.step(class))
 	if !x.keep {
-		x.plan.Holds, err = x.holds(ctx)
+		if x.plan.Holds, err = x.holds(ctx); err == nil {
+			err = x.holdRate(ctx, env, call)
+		}
 	}
 	return x.plan, err
 }
@@ -243,34 +245,24 @@ func (x *bulkLoad) holds(ctx context.Context) ([]spec.Hold, error) {
 			holds = append(holds, x.holdEnv(name, unset, spec.Risky))
 		}
 	}
-	rate, err := x.holdRate(ctx)
-	return append(holds, rate...), err
+	return holds, nil
 }
 
-// holdRate is the hold of what servers send, where one was asked for.
-func (x *bulkLoad) holdRate(ctx context.Context) ([]spec.Hold, error) {
+// holdRate has the plan hold what servers send, where that was asked for.
+func (x *bulkLoad) holdRate(ctx context.Context, env commands.Env, call *spec.Call) error {
 	if x.rate.Bytes <= 0 {
-		return nil, nil
+		return nil
 	}
-	l, holds, notes, err := planSendRate(ctx, x.c, x.rate)
-	switch {
-	case err != nil:
-		return nil, err
-	case l.command == "" && x.resumed: // a run before may have left it so
-		if l.command, _, err = readSendRates(ctx, x.c); err != nil {
-			return nil, err
-		}
-		l.now = megabytes(x.rate)
-		holds = []spec.Hold{l.hold(l.now)}
-	case l.command == "":
-		x.plan.Notes = append(x.plan.Notes, notes...)
-		return nil, nil
-	default:
-		x.note("%s is held at %d (it is %s), and put back in the end; job rate ID %dMB/s raises it meanwhile", l.command, l.now, l.was, l.now+megabytes(x.rate))
+	others := len(x.plan.Holds)
+	var err error
+	if x.limit, err = planSendRate(ctx, env, call, x.c, x.plan); err != nil {
+		return err
 	}
-	holds[0].Keep = x.noWait
-	x.limit = l
-	return holds, nil
+	for i := range x.plan.Holds[others:] {
+		x.plan.Holds[others+i].Keep = x.noWait
+	}
+	x.limit.finish(x.plan)
+	return nil
 }
 
 // unset stands for a setting that is not there; no setting that is held here can have that value.
