@@ -46,6 +46,9 @@ func refused(p *spec.Plan, why error, class spec.Class) error {
 	return &spec.Error{Kind: spec.Refused, Op: p.Title, Err: why, Hint: hint + "; --plan shows the steps; nothing was sent"}
 }
 
+// typedPrefix begins how a plan was confirmed at the terminal.
+const typedPrefix = "typed "
+
 // ask shows the plan at the terminal and reads the answer from it.
 func (s *Shell) ask(p *spec.Plan, class spec.Class) (string, error) {
 	_, err := render.Write(context.Background(), s.stderr, s.stderr, planTable(p), render.Options{
@@ -69,9 +72,9 @@ func (s *Shell) ask(p *spec.Plan, class spec.Class) (string, error) {
 	answer = strings.TrimSpace(answer)
 	switch {
 	case class == spec.Destroy && answer == p.Name:
-		return "typed the name", nil
+		return typedPrefix + "the name", nil
 	case class < spec.Destroy && (strings.EqualFold(answer, "y") || strings.EqualFold(answer, "yes")):
-		return "typed " + answer, nil
+		return typedPrefix + answer, nil
 	}
 	return "", &spec.Error{Kind: spec.Refused, Op: p.Title, Err: errors.New("not confirmed; nothing was sent")}
 }

@@ -224,7 +224,7 @@ func (r *planRun) beginJob(how string) (err error) {
 	if err == nil && !r.extras.Background {
 		err = r.job.begin()
 	}
-	if err == nil && (r.shell.terminal == nil || how == "") { // whoever was asked at the terminal has read them
+	if err == nil && !strings.HasPrefix(how, typedPrefix) { // whoever was asked at the terminal has read them
 		for _, note := range r.plan.Notes {
 			fmt.Fprintf(r.shell.stderr, "%s\n", render.Escape(note))
 		}

@@ -35,7 +35,7 @@ var screens = map[string]screen{
 		"recoverendpoint .32:8541 --yes > /dev/null",
 		"showtable flow --columns pid,endpoint,role,is_alive,offset --filter 'pid == 0'",
 	}},
-	"move": {90, 160, []string{
+	"move": {90, 170, []string{
 		"use TableA",
 		"copy_data -c ClusterB -a TableB -t 10000 --create --verify --yes --columns step,outcome",
 		"backup TableA hdfs_zjy /user/pegasus/backup --yes --columns backup_id,status,checked",
@@ -131,6 +131,7 @@ var (
 	versionLine = regexp.MustCompile(`(?m)^shardsh \S+$`)
 	tookTime    = regexp.MustCompile(` \d+(\.\d+)?(ms|µs) `)
 	sizeInBytes = regexp.MustCompile(`\b\d{5} bytes`)
+	sizeInKiB   = regexp.MustCompile(`\b\d\d KiB`)
 	backupID    = regexp.MustCompile(`\b1[7-9]\d{11}\b`)
 )
 
@@ -159,9 +160,13 @@ func (s screen) typed(t *testing.T) string {
 			text = m.what.ReplaceAllString(text, "127.0.1.$1")
 		}
 	}
+	if s.lines[0] == "use TableA" { // the banner is on the first screen
+		text = text[strings.Index(text, "[sandbox]"):]
+	}
 	text = tookTime.ReplaceAllString(text, " 0.2ms ")
 	text = versionLine.ReplaceAllString(text, "shardsh")
 	text = sizeInBytes.ReplaceAllString(text, "30720 bytes")
+	text = sizeInKiB.ReplaceAllString(text, "38 KiB")
 	text = backupID.ReplaceAllString(text, "1742888751127")
 	c.keys("exit\r")
 	<-c.done
