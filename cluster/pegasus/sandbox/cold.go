@@ -111,7 +111,7 @@ func (s *replicaServer) backup(o backupOrder) (backupReport, error) {
 	defer s.uploads.mu.Unlock()
 	key := uploadKey{o.PID, o.ID}
 	u := s.uploads.all[key]
-	if u != nil && o.Begin && u.at() == backupCanceled {
+	if u != nil && o.Begin && (u.at() == backupCanceled || u.at() == backupFailed) {
 		u = nil
 	}
 	if u == nil && o.Begin && r != nil {

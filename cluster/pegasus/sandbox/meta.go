@@ -34,14 +34,15 @@ type metaServer struct {
 
 	rounds sync.Mutex // held while the guardian is at work
 
-	mu      sync.Mutex
-	level   wire.MetaLevel
-	apps    map[int32]*app
-	groups  map[wire.GPID]group
-	splits  map[int32]*splitState   // of tables that are being split, see meta_split.go
-	dups    map[wire.GPID]*dupState // of partitions of tables that are duplicated, see meta_dup.go
-	backups map[int32][]*backup     // of tables, see meta_backup.go
-	bulks   map[int32]*bulkLoad     // by table, see meta_bulk.go
+	mu       sync.Mutex
+	level    wire.MetaLevel
+	apps     map[int32]*app
+	groups   map[wire.GPID]group
+	splits   map[int32]*splitState   // of tables that are being split, see meta_split.go
+	dups     map[wire.GPID]*dupState // of partitions of tables that are duplicated, see meta_dup.go
+	backups  map[int32][]*backup     // of tables, see meta_backup.go
+	policies map[string]*policy      // by name, see meta_policy.go
+	bulks    map[int32]*bulkLoad     // by table, see meta_bulk.go
 	// restores are how partitions are that come from a backup, see meta_restore.go.
 	restores map[wire.GPID]restorePart
 	abroad   map[int32]bool // duplications for which a follower is being asked
@@ -74,7 +75,7 @@ func startMetaServer(name, address string, store zookeeper, net network, running
 		name: name, address: address, net: net, log: log, started: time.Now(), stop: make(chan struct{}),
 		kicked: make(chan struct{}, 1), level: wire.LevelSteady, apps: map[int32]*app{}, groups: map[wire.GPID]group{},
 		alive: map[nodeID]bool{}, gone: map[nodeID]time.Time{}, died: map[nodeID]time.Time{},
-		proposals: map[wire.GPID][]proposal{}, splits: map[int32]*splitState{}, dups: map[wire.GPID]*dupState{}, backups: map[int32][]*backup{}, restores: map[wire.GPID]restorePart{}, bulks: map[int32]*bulkLoad{}, abroad: map[int32]bool{}, founded: map[int32]bool{}, returned: map[nodeID]bool{},
+		proposals: map[wire.GPID][]proposal{}, splits: map[int32]*splitState{}, dups: map[wire.GPID]*dupState{}, backups: map[int32][]*backup{}, policies: map[string]*policy{}, restores: map[wire.GPID]restorePart{}, bulks: map[int32]*bulkLoad{}, abroad: map[int32]bool{}, founded: map[int32]bool{}, returned: map[nodeID]bool{},
 	}
 	for id, runs := range running {
 		m.nodes = append(m.nodes, id)
@@ -95,6 +96,7 @@ func startMetaServer(name, address string, store zookeeper, net network, running
 		m.rounds.Unlock()
 		m.guard()
 	})
+	m.tasks.Go(m.runPolicies)
 	m.kick()
 	return m, nil
 }
@@ -114,6 +116,10 @@ func (m *metaServer) load() error {
 			b := &bulkLoad{}
 			err = json.Unmarshal(value, b)
 			m.bulks[b.AppID] = b
+		case 'p':
+			p := &policy{}
+			err = json.Unmarshal(value, p)
+			m.policies[p.Name] = p
 		case 'u':
 			s := newDupState()
 			err = json.Unmarshal(value, s)

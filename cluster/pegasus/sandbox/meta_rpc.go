@@ -46,6 +46,9 @@ func (m *metaServer) methods() map[string]method {
 		wire.QueryBulkLoad.Name:   on(&wire.QueryBulkLoad, m.queryBulkLoad),
 		wire.ClearBulkLoad.Name:   on(&wire.ClearBulkLoad, m.clearBulkLoad),
 		wire.StartBackup.Name:     on(&wire.StartBackup, m.startBackup),
+		wire.AddPolicy.Name:       on(&wire.AddPolicy, m.addPolicy),
+		wire.QueryPolicy.Name:     on(&wire.QueryPolicy, m.queryPolicy),
+		wire.ModifyPolicy.Name:    on(&wire.ModifyPolicy, m.modifyPolicy),
 		wire.CallCommand.Name:     on(&wire.CallCommand, m.callCommand),
 		wire.Negotiate.Name:       on(&wire.Negotiate, negotiate),
 	}
