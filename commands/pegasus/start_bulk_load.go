@@ -149,10 +149,13 @@ func planBulkLoad(ctx context.Context, env commands.Env, call *spec.Call) (*spec
 		x.plan.Steps = append(x.plan.Steps, x.checkStep())
 	}
 	x.plan.Steps = append(x.plan.Steps, x.step(class))
-	if !x.keep {
-		x.plan.Holds, err = x.holds(ctx)
+	if x.keep {
+		return x.plan, nil
 	}
-	return x.plan, err
+	if x.plan.Holds, err = x.holds(ctx); err != nil {
+		return nil, err
+	}
+	return x.plan, x.holdRate(ctx, env, call)
 }
 
 // readBulkLoad reads what needs no cluster.
@@ -243,34 +246,23 @@ func (x *bulkLoad) holds(ctx context.Context) ([]spec.Hold, error) {
 			holds = append(holds, x.holdEnv(name, unset, spec.Risky))
 		}
 	}
-	rate, err := x.holdRate(ctx)
-	return append(holds, rate...), err
+	return holds, nil
 }
 
-// holdRate is the hold of what servers send, where one was asked for.
-func (x *bulkLoad) holdRate(ctx context.Context) ([]spec.Hold, error) {
+// holdRate has the plan hold what servers send, where that was asked for.
+func (x *bulkLoad) holdRate(ctx context.Context, env commands.Env, call *spec.Call) (err error) {
 	if x.rate.Bytes <= 0 {
-		return nil, nil
+		return nil
 	}
-	l, holds, notes, err := planSendRate(ctx, x.c, x.rate)
-	switch {
-	case err != nil:
-		return nil, err
-	case l.command == "" && x.resumed: // a run before may have left it so
-		if l.command, _, err = readSendRates(ctx, x.c); err != nil {
-			return nil, err
-		}
-		l.now = megabytes(x.rate)
-		holds = []spec.Hold{l.hold(l.now)}
-	case l.command == "":
-		x.plan.Notes = append(x.plan.Notes, notes...)
-		return nil, nil
-	default:
-		x.note("%s is held at %d (it is %s), and put back in the end; job rate ID %dMB/s raises it meanwhile", l.command, l.now, l.was, l.now+megabytes(x.rate))
+	before := len(x.plan.Holds)
+	if x.limit, err = planSendRate(ctx, env, call, x.c, x.plan); err != nil {
+		return err
 	}
-	holds[0].Keep = x.noWait
-	x.limit = l
-	return holds, nil
+	x.limit.finish(x.plan)
+	for i := before; i < len(x.plan.Holds); i++ {
+		x.plan.Holds[i].Keep = x.noWait
+	}
+	return nil
 }
 
 // unset stands for a setting that is not there; no setting that is held here can have that value.
