@@ -139,7 +139,7 @@ func planBulkLoad(ctx context.Context, env commands.Env, call *spec.Call) (*spec
 	if err := x.openInput(ctx, env); err != nil {
 		return nil, err
 	}
-	class := spec.Risky
+	class := spec.Alter // what it puts at stake was agreed to when the job began
 	if x.resumed {
 		x.note("it goes on from where the servers are")
 	} else if class, err = x.look(ctx); err != nil {
@@ -236,13 +236,15 @@ func (x *bulkLoad) holds(ctx context.Context) ([]spec.Hold, error) {
 	}
 	if level != levelSteady || x.resumed {
 		hold := holdLevel(x.c, "meta level", levelSteady, x.noWait)
-		if cures(level) { // servers stop to balance, and go on later
+		if cures(level) || x.resumed { // servers stop to balance, and go on later
 			hold.Class = spec.Alter
 		}
 		holds = append(holds, hold)
 	}
 	for _, name := range []string{"replica.write_throttling", "replica.write_throttling_by_size"} {
-		if x.app.Envs[name] != "" || x.resumed {
+		if x.resumed { // so that what a killed shell has left is put back
+			holds = append(holds, x.holdEnv(name, unset, spec.Alter))
+		} else if x.app.Envs[name] != "" {
 			holds = append(holds, x.holdEnv(name, unset, spec.Risky))
 		}
 	}
