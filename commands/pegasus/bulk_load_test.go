@@ -110,6 +110,9 @@ func TestBulkLoadPlan(t *testing.T) {
 	if p, err = f.plan(t, false, nil); err != nil || p.Holds[1].Class != spec.Risky {
 		t.Errorf("a level at which nothing is cured was chosen on purpose: %v %+v", err, p.Holds)
 	}
+	if p, err = f.plan(t, true, nil); err != nil || p.Class() != spec.Alter || len(p.Holds) != 4 || len(p.Blockers) > 0 {
+		t.Errorf("resumed: %v %s %+v", err, p.Class(), p.Holds)
+	}
 	if p, err = f.plan(t, false, map[string]string{"keep-settings": "true"}); err != nil || len(p.Holds) > 0 {
 		t.Errorf("%v %+v", err, p.Holds)
 	}

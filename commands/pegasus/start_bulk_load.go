@@ -139,7 +139,7 @@ func planBulkLoad(ctx context.Context, env commands.Env, call *spec.Call) (*spec
 	if err := x.openInput(ctx, env); err != nil {
 		return nil, err
 	}
-	class := spec.Risky
+	class := spec.Alter // what it puts at stake was agreed to when the job began
 	if x.resumed {
 		x.note("it goes on from where the servers are")
 	} else if class, err = x.look(ctx); err != nil {
@@ -149,12 +149,13 @@ func planBulkLoad(ctx context.Context, env commands.Env, call *spec.Call) (*spec
 		x.plan.Steps = append(x.plan.Steps, x.checkStep())
 	}
 	x.plan.Steps = append(x.plan.Steps, x.step(class))
-	if !x.keep {
-		if x.plan.Holds, err = x.holds(ctx); err == nil {
-			err = x.holdRate(ctx, env, call)
-		}
+	if x.keep {
+		return x.plan, nil
 	}
-	return x.plan, err
+	if x.plan.Holds, err = x.holds(ctx); err != nil {
+		return nil, err
+	}
+	return x.plan, x.holdRate(ctx, env, call)
 }
 
 // readBulkLoad reads what needs no cluster.
@@ -235,13 +236,15 @@ func (x *bulkLoad) holds(ctx context.Context) ([]spec.Hold, error) {
 	}
 	if level != levelSteady || x.resumed {
 		hold := holdLevel(x.c, "meta level", levelSteady, x.noWait)
-		if cures(level) { // servers stop to balance, and go on later
+		if cures(level) || x.resumed { // servers stop to balance, and go on later
 			hold.Class = spec.Alter
 		}
 		holds = append(holds, hold)
 	}
 	for _, name := range []string{"replica.write_throttling", "replica.write_throttling_by_size"} {
-		if x.app.Envs[name] != "" || x.resumed {
+		if x.resumed { // so that what a killed shell has left is put back
+			holds = append(holds, x.holdEnv(name, unset, spec.Alter))
+		} else if x.app.Envs[name] != "" {
 			holds = append(holds, x.holdEnv(name, unset, spec.Risky))
 		}
 	}
@@ -249,19 +252,18 @@ func (x *bulkLoad) holds(ctx context.Context) ([]spec.Hold, error) {
 }
 
 // holdRate has the plan hold what servers send, where that was asked for.
-func (x *bulkLoad) holdRate(ctx context.Context, env commands.Env, call *spec.Call) error {
+func (x *bulkLoad) holdRate(ctx context.Context, env commands.Env, call *spec.Call) (err error) {
 	if x.rate.Bytes <= 0 {
 		return nil
 	}
-	others := len(x.plan.Holds)
-	var err error
+	before := len(x.plan.Holds)
 	if x.limit, err = planSendRate(ctx, env, call, x.c, x.plan); err != nil {
 		return err
 	}
-	for i := range x.plan.Holds[others:] {
-		x.plan.Holds[others+i].Keep = x.noWait
-	}
 	x.limit.finish(x.plan)
+	for i := before; i < len(x.plan.Holds); i++ {
+		x.plan.Holds[i].Keep = x.noWait
+	}
 	return nil
 }
 
