@@ -116,7 +116,7 @@ func (s *Shell) recall(ctx context.Context, j *jobSpec) (*spec.Call, *spec.Plan,
 	if x.Timeout > 0 {
 		s.callTimeout.Store(int64(x.Timeout))
 	}
-	call.Line, call.Wait, call.Force = j.Line, j.Wait, j.Force
+	call.Line, call.Wait, call.Force, call.Again = j.Line, j.Wait, j.Force, true
 	if !call.Command.Offline {
 		if err := s.able(ctx, call); err != nil {
 			return nil, nil, err

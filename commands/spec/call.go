@@ -22,6 +22,8 @@ type Call struct {
 	Wait time.Duration
 	// Force is --force: a command that checks names or values before they are sent lets unknown ones pass.
 	Force bool
+	// Again: the call is that of a job, planned again to go on with it, so that what it has made so far is there.
+	Again bool
 }
 
 // Changes reports whether the call may change something, before anybody is asked.
