@@ -168,6 +168,7 @@ type Index struct {
 	// TimeColumn is the column that orders rows under a key, "" for the time of the put.
 	TimeColumn string
 	TTL        TTL
+	Type       string // "" for one that has whole rows; "kClustered", "kSecondary"
 	Place      uint32 // the idx of a Dimension
 }
 

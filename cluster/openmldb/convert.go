@@ -80,6 +80,9 @@ func indexesOf(keys []*common.ColumnKey) []Index {
 		if len(x.Columns) == 0 {
 			x.Columns = []string{x.Name}
 		}
+		if k.GetType() != types.IndexType_kCovering {
+			x.Type = k.GetType().String()
+		}
 		all = append(all, x)
 	}
 	return all
@@ -187,6 +190,13 @@ func (x *Index) toWire() (*common.ColumnKey, error) {
 		return nil, err
 	}
 	out := &common.ColumnKey{IndexName: proto.String(x.Name), ColName: x.Columns, Ttl: ttl}
+	if x.Type != "" {
+		n, known := types.IndexType_value[withK(x.Type)]
+		if !known {
+			return nil, spec.Errorf(spec.Usage, "index %s: %q is no type of index", x.Name, x.Type).WithHint("kCovering, kClustered or kSecondary")
+		}
+		out.Type = types.IndexType(n).Enum()
+	}
 	if x.TimeColumn != "" {
 		out.TsName = proto.String(x.TimeColumn)
 	}

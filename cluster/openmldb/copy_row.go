@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -26,6 +25,9 @@ type CopyRow struct {
 	Nth int `json:",omitempty"`
 	// Value is the row in its encoding, always of schema version 1 with all columns, and zeros where fixed columns are NULL.
 	Value []byte
+
+	// Places, where not nil, are the indexes it is put into.
+	Places *RowPlaces `json:"-"`
 
 	// After a crash it may have been written before: doubt of the part, and the row's place there.
 	doubt *doubt
@@ -56,12 +58,7 @@ func normalRow(op string, t *Table, row []byte) ([]byte, error) {
 	}
 	values, err := t.Schema.Decode(row)
 	if err == nil {
-		// Columns that were added later are NULL in older rows, whatever is asked of newer ones.
-		free := wire.Schema{Version: 1, Columns: slices.Clone(t.Schema.Columns)}
-		for i := range free.Columns {
-			free.Columns[i].NotNull = false
-		}
-		row, err = free.Encode(values)
+		row, err = t.Plain().Encode(values)
 	}
 	if err != nil {
 		return nil, malformed(op, "", "a row of table %s: %w", t.TableName, err)
@@ -120,42 +117,6 @@ func (CopyRows) Brief(row CopyRow) CopyRow {
 		row.Value = nil
 	}
 	return row
-}
-
-// doubt is about the rows of a part that a copy before this one may have written beyond its watermark. That one had at
-// most so many groups of rows on their way behind the last one it had written without a gap: where that many in a row
-// were not there, nothing behind them is.
-type doubt struct {
-	reach int64
-	mu    sync.Mutex
-	next  int64
-	last  int64 // the place of the last one that was found
-}
-
-func (d *doubt) about(place int64) bool {
-	if d == nil {
-		return false
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return place <= d.last+d.reach
-}
-
-func (d *doubt) found(place int64) {
-	if d == nil {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.last = max(d.last, place)
-}
-
-// take gives the next place.
-func (d *doubt) take() int64 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.next++
-	return d.next
 }
 
 // SameLayout says why rows of a table cannot be those of another one: nil, or an error that names the difference.

@@ -111,12 +111,9 @@ type copyHome struct {
 
 func (w *copyWrite) write(ctx context.Context, rows []CopyRow) error {
 	bounded, cancel := w.s.d.bound(ctx)
-	t, err := w.s.d.route(bounded, w.s.op(), w.s.table, true)
+	t, err := w.s.d.routeTo(bounded, w.s.op(), w.s.table, w.s.o.TableID, true)
 	cancel()
 	if err != nil {
-		return err
-	}
-	if err := sameTable(w.s.op(), t, w.s.o.TableID); err != nil {
 		return err
 	}
 	w.table, w.there = t, map[copyHome]map[string]int{}
@@ -141,7 +138,7 @@ func (w *copyWrite) row(ctx context.Context, row CopyRow) error {
 		p.value = bytes.Clone(row.Value)
 		p.value[1] = v
 	}
-	if err := w.table.spread(w.s.op(), p, values); err != nil {
+	if err := w.spread(p, row, values); err != nil {
 		return err
 	}
 	missing, err := w.missing(ctx, p, row, values)
@@ -165,6 +162,26 @@ func (w *copyWrite) row(ctx context.Context, row CopyRow) error {
 		w.done.Unsure++
 	default:
 		w.done.Kept++
+	}
+	return nil
+}
+
+// spread works out the partitions of a row, and the keys that it is found by there.
+func (w *copyWrite) spread(p *placedRow, row CopyRow, values []any) error {
+	if row.Places == nil {
+		return w.table.spread(w.s.op(), p, values)
+	}
+	entries, err := w.table.Entries(row, values, row.Places.Index)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if slices.Contains(row.Places.Names, w.table.Indexes[e.Index].Name) {
+			p.keys[e.Partition] = append(p.keys[e.Partition], &api.Dimension{Key: &e.Key, Idx: &w.table.Indexes[e.Index].Place})
+		}
+	}
+	if len(p.keys) == 0 {
+		return spec.Errorf(spec.Failed, "%s: a row belongs to no index of the table", w.s.op())
 	}
 	return nil
 }
@@ -223,6 +240,9 @@ func (w *copyWrite) missing(ctx context.Context, p *placedRow, row CopyRow, valu
 // of the same key and time, and not one of another time that the index does not know.
 func (w *copyWrite) lookIn(p *placedRow, row CopyRow, values []any, home uint32) (at copyHome, told bool) {
 	read := w.s.o.Index
+	if row.Places != nil {
+		read = row.Places.Index
+	}
 	for _, d := range p.keys[home] {
 		x := w.table.Indexes[slices.IndexFunc(w.table.Indexes, func(x Index) bool { return x.Place == d.GetIdx() })]
 		here := copyHome{home, x.Name, d.GetKey(), row.Time}

@@ -9,7 +9,6 @@ import (
 	"iter"
 	"math"
 	"slices"
-	"sync"
 
 	"google.golang.org/protobuf/proto"
 
@@ -36,10 +35,6 @@ type CopySource struct {
 	d     *Driver
 	table TableName
 	o     CopySourceOptions
-
-	mu      sync.Mutex
-	resumed int64 // how far doubt reaches, 0 for none
-	doubts  map[int]*doubt
 }
 
 var (
@@ -49,7 +44,7 @@ var (
 
 // CopySource makes a source of a table.
 func (d *Driver) CopySource(table TableName, o CopySourceOptions) *CopySource {
-	return &CopySource{d: d, table: table, o: o, doubts: map[int]*doubt{}}
+	return &CopySource{d: d, table: table, o: o}
 }
 
 func (s *CopySource) op() string { return "read table " + s.table.String() }
@@ -58,6 +53,13 @@ func (s *CopySource) op() string { return "read table " + s.table.String() }
 func (s *CopySource) Judge(err error) transfer.Verdict { return judge(err) }
 
 func (s *CopySource) prepare(ctx context.Context) (*Table, *Index, error) {
+	if s.o.TableID != 0 {
+		bounded, cancel := s.d.bound(ctx)
+		defer cancel()
+		if _, err := s.d.routeTo(bounded, s.op(), s.table, s.o.TableID, false); err != nil {
+			return nil, nil, err
+		}
+	}
 	t, x, err := s.d.prepare(ctx, s.op(), s.table, s.o.Index)
 	if err == nil && s.o.TableID != 0 {
 		err = sameTable(s.op(), t, s.o.TableID)
@@ -108,6 +110,9 @@ type copyPlace struct {
 func (p copyPlace) encode() transfer.Position {
 	return append(binary.BigEndian.AppendUint64(nil, p.time), p.key...)
 }
+
+// PositionAfter is the position behind all rows of a row's key and time, in the index and partition that it was read from.
+func PositionAfter(row CopyRow) transfer.Position { return copyPlace{row.Time, row.Key}.encode() }
 
 func decodePlace(op string, after transfer.Position) (copyPlace, error) {
 	switch {
@@ -276,37 +281,7 @@ func (r *copyReader) flush(yield func(transfer.Batch[CopyRow], error) bool) bool
 		return true
 	}
 	b.After = r.done.encode()
-	r.s.doubtful(r.part, b.Rows)
 	return yield(b, nil)
-}
-
-// resume has the rows from the positions on taken for ones that may have been written, as far as reach says.
-func (s *CopySource) resume(reach int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.resumed = reach
-	clear(s.doubts)
-}
-
-func (s *CopySource) doubtful(part int, rows []CopyRow) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.resumed == 0 {
-		return
-	}
-	d := s.doubts[part]
-	if d == nil {
-		d = &doubt{reach: s.resumed}
-		s.doubts[part] = d
-	}
-	for i := range rows {
-		rows[i].doubt = d
-		if i > 0 && rows[i].Key == rows[i-1].Key && rows[i].Time == rows[i-1].Time {
-			rows[i].place = rows[i-1].place
-		} else {
-			rows[i].place = d.take()
-		}
-	}
 }
 
 // Get reads a row again.

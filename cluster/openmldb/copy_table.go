@@ -73,11 +73,12 @@ func (w *copyWork) Save(state any) (err error) {
 // Detail keeps what a round says of itself to it: CopyTable speaks for all of them.
 func (w *copyWork) Detail(string, ...any) {}
 
-// CopyTable copies what a source has to a sink, as transfer.Copy does. Then it sees to what tablets do not promise: a
+// CopyTable copies what a source has to a sink, as transfer.Copy does. A batch of the source has at most 1000 groups of
+// rows of one key and time, or one, and the same rows come behind a position each time. Then it sees to what tablets do not promise: a
 // leader acknowledges a row before its followers have it, and another leader may never get it. Where a partition of the
 // target has another leader than when the copy began, the source is read once more and rows that are missing there are
 // put again; and it waits until followers have what they will lead with.
-func CopyTable(ctx context.Context, src *CopySource, dst *CopySink, o transfer.CopyOptions, w spec.Work) (transfer.Totals, error) {
+func CopyTable(ctx context.Context, from transfer.Source[CopyRow], dst *CopySink, o transfer.CopyOptions, w spec.Work) (transfer.Totals, error) {
 	o.Window, o.Singles, o.Batches = copyWindow, copySingles, copySingles
 	if o.Patience <= 0 {
 		o.Patience = 10 * time.Minute
@@ -101,7 +102,7 @@ func CopyTable(ctx context.Context, src *CopySource, dst *CopySink, o transfer.C
 	if st.Version != copyStateVersion {
 		return transfer.Totals{}, spec.Errorf(spec.Failed, "the journal is of version %d", st.Version).WithHint("start a new copy")
 	}
-	src.resume(0)
+	src := &doubting{Source: from}
 	if found {
 		src.resume(doubtReach)
 	}
@@ -115,7 +116,7 @@ func CopyTable(ctx context.Context, src *CopySource, dst *CopySink, o transfer.C
 }
 
 // round copies once, and says whether another round has to follow.
-func (w *copyWork) round(ctx context.Context, src *CopySource, dst *CopySink, o transfer.CopyOptions) (bool, transfer.Totals, error) {
+func (w *copyWork) round(ctx context.Context, src *doubting, dst *CopySink, o transfer.CopyOptions) (bool, transfer.Totals, error) {
 	st := &w.state
 	dst.mending = nil
 	if st.Round > 0 {

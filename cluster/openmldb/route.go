@@ -94,6 +94,19 @@ func (d *Driver) route(ctx context.Context, op string, name TableName, places bo
 	}
 }
 
+// routeTo is route for the table of an id. One that was known by that name before is looked up anew.
+func (d *Driver) routeTo(ctx context.Context, op string, name TableName, tid uint32, places bool) (*Table, error) {
+	t, err := d.route(ctx, op, name, places)
+	if err == nil && t.ID != tid {
+		d.routes.of(name).forget(t)
+		t, err = d.route(ctx, op, name, places)
+	}
+	if err == nil {
+		err = sameTable(op, t, tid)
+	}
+	return t, err
+}
+
 // beginRoute answers what is known, or the look-up under way, which it begins when there is none: then it is the
 // caller's.
 func (d *Driver) beginRoute(ctx context.Context, name TableName, places bool) (_ *Table, _ *flight, mine bool) {

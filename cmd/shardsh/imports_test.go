@@ -28,7 +28,7 @@ var layers = []struct {
 	{"commands/SYSTEM", []string{
 		"commands/spec", "commands", "cluster", "cluster/transfer", "cluster/SYSTEM", "storage", "storage/*",
 		// What lies on a block service is read without a driver.
-		"cluster/SYSTEM/coldbackup", "cluster/SYSTEM/rocksdb", "cluster/SYSTEM/wire",
+		"cluster/SYSTEM/coldbackup", "cluster/SYSTEM/rocksdb", "cluster/SYSTEM/wire", "cluster/SYSTEM/backup",
 	}},
 
 	{"cluster", []string{"commands/spec"}},
@@ -50,6 +50,10 @@ var layers = []struct {
 	}},
 	{"cluster/SYSTEM/pb/*", []string{"cluster/SYSTEM/pb/*"}},
 	{"cluster/SYSTEM/rocksdb", []string{"commands/spec", "cluster/SYSTEM/wire"}},
+	// Where a store has no backup of its own, one is made of its rows.
+	{"cluster/SYSTEM/backup", []string{
+		"commands/spec", "cluster/transfer", "cluster/SYSTEM", "cluster/SYSTEM/wire", "cluster/SYSTEM/pb/*", "storage",
+	}},
 	{"cluster/SYSTEM/*", []string{"commands/spec", "cluster", "cluster/SYSTEM/*", "cluster/SYSTEM/pb/*"}},
 
 	{"storage", []string{"commands/spec"}},
