@@ -14,11 +14,13 @@ import (
 
 var copyFlags = []spec.Flag{
 	{Name: "parallel", Kind: spec.ArgInt, Default: "4", Help: "how many files are under way at once"},
-	{Name: "rate", Kind: spec.ArgInt, Default: "0", Help: "at most so many MiB per second; 0: as fast as it goes"},
+	{Name: "max-rate", Kind: spec.ArgRate, Help: "copy no faster than this, 20MB/s; job rate changes it while it runs"},
 }
 
-const copyLong = " A file that the destination has with the same size and MD5 is skipped, so that the line can be run again after a stop. Every file appears whole or not at all: " +
-	"what arrives is compared by its MD5 with what was read, by the service's own checksum where it has one, else by reading it back. A file that fails is tried again, as a whole."
+const copyLong = " A file that the destination has with the same size and MD5 is skipped. Every file appears whole or not at all: " +
+	"what arrives is compared by its MD5 with what was read, by the service's own checksum where it has one, else by reading it back. A file that fails is tried again, as a whole. " +
+	"It is a job: its journal is saved every second, and after Ctrl-C, a crash or an error that does not go away, job resume goes on from there, moving again at most the files that " +
+	"were on their way."
 
 // FSPut copies files of this machine to a block service.
 func FSPut(env Env) spec.Command {
@@ -41,9 +43,12 @@ func FSPut(env Env) spec.Command {
 			if err != nil {
 				return nil, err
 			}
-			return planCopy(ctx, call, transfer{
-				from: from, dir: name, shown: call.Arg(0), into: s, to: under(call.Arg(1), l.Path, name), place: l.Service + ":/",
-			})
+			t := &transfer{from: from, dir: name, shown: call.Arg(0), into: s, to: under(call.Arg(1), l.Path, name), place: l.Service + ":/"}
+			if t.source, err = filepath.Abs(call.Arg(0)); err != nil {
+				return nil, err
+			}
+			t.sink = where(env, storage.Location{Service: l.Service, Path: t.to})
+			return planCopy(ctx, call, t)
 		},
 	}
 }
@@ -53,7 +58,7 @@ func FSGet(env Env) spec.Command {
 	return spec.Command{
 		Name: "fs get", Topic: "storage", Offline: true,
 		Summary: "copy a file or directory of a block service to this machine",
-		Long:    "Into a directory that is there, or a path that ends in a slash, it goes under its name." + copyLong,
+		Long:    "Below a path that ends in a slash it keeps its name, and so does a file below a directory that is there." + copyLong,
 		Args: []spec.Arg{
 			locationArg("from", "SERVICE:PATH"), {Name: "file", Kind: spec.ArgFile, Help: "where to, on this machine"},
 		},
@@ -65,17 +70,36 @@ func FSGet(env Env) spec.Command {
 			if err != nil {
 				return nil, err
 			}
-			target := call.Arg(1)
-			if info, err := os.Stat(target); err == nil && info.IsDir() && !strings.HasSuffix(target, "/") {
-				target += "/"
-			}
-			into, name, err := localPlace(target)
-			if err != nil {
-				return nil, err
-			}
-			return planCopy(ctx, call, transfer{from: s, dir: l.Path, shown: l.String(), into: into, to: under(target, name, l.Path), place: localDir(target)})
+			return planGet(ctx, env, call, s, l)
 		},
 	}
+}
+
+// planGet finds out where a file goes. A directory goes to what the line names whether that is there or not: else the
+// line would mean something else when it is run again.
+func planGet(ctx context.Context, env Env, call *spec.Call, s storage.Service, l storage.Location) (*spec.Plan, error) {
+	target := call.Arg(1)
+	if base := filepath.Base(target); base == "." || base == ".." {
+		target += "/"
+	}
+	if info, err := os.Stat(target); err == nil && info.IsDir() && !strings.HasSuffix(target, "/") {
+		e, err := s.Stat(ctx, l.Path)
+		if err != nil {
+			return nil, err
+		}
+		if !e.Dir {
+			target += "/"
+		}
+	}
+	into, name, err := localPlace(target)
+	if err != nil {
+		return nil, err
+	}
+	t := &transfer{from: s, dir: l.Path, shown: l.String(), into: into, to: under(target, name, l.Path), place: localDir(target), source: where(env, l)}
+	if t.sink, err = filepath.Abs(t.target()); err != nil {
+		return nil, err
+	}
+	return planCopy(ctx, call, t)
 }
 
 // FSCopy copies files from block service to block service.
@@ -87,9 +111,9 @@ func FSCopy(env Env) spec.Command {
 		Args:    []spec.Arg{locationArg("from", "SERVICE:PATH"), locationArg("to", "SERVICE:PATH")},
 		Flags:   copyFlags,
 		Examples: []spec.Example{
-			{Line: "fs copy disk:/exports hdfs_zjy:/exports --rate 100", Says: "a directory, at 100 MiB/s", Setup: putSetup},
+			{Line: "fs copy disk:/exports hdfs_zjy:/exports --max-rate 100MiB/s", Says: "a directory, at 100 MiB/s", Setup: putSetup},
 		},
-		SeeAlso: []string{"fs put", "fs get", "fs rm"},
+		SeeAlso: []string{"fs put", "fs get", "fs rm", "jobs"},
 		Change: func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
 			from, f, err := Locate(ctx, env, call, 0)
 			if err != nil {
@@ -99,7 +123,8 @@ func FSCopy(env Env) spec.Command {
 			if err != nil {
 				return nil, err
 			}
-			t := transfer{from: from, dir: f.Path, shown: f.String(), into: into, to: under(call.Arg(1), l.Path, f.Path), place: l.Service + ":/"}
+			t := &transfer{from: from, dir: f.Path, shown: f.String(), into: into, to: under(call.Arg(1), l.Path, f.Path), place: l.Service + ":/"}
+			t.source, t.sink = where(env, f), where(env, storage.Location{Service: l.Service, Path: t.to})
 			if f.Service == l.Service && (t.to == t.dir || strings.HasPrefix(t.to+"/", t.dir+"/") || t.dir == "") {
 				return nil, spec.Errorf(spec.Usage, "%s is at %s or below it", l.String(), f.String())
 			}
@@ -142,15 +167,21 @@ func under(typed, p, name string) string {
 
 // transfer is a copy that is planned.
 type transfer struct {
-	from  storage.Service
-	dir   string
-	shown string // the source, as people write it
-	into  storage.Service
-	to    string
-	place string // what stands before paths of the destination
+	from         storage.Service
+	dir          string
+	shown        string // the source, as people write it
+	into         storage.Service
+	to           string
+	place        string // what stands before paths of the destination
+	source, sink string // both, as journals name them
+
+	parallel int
+	rate     spec.Rate
+	moves    []storage.Move
+	there    map[string]storage.Entry // what the destination has, by path
 }
 
-func (t transfer) target() string {
+func (t *transfer) target() string {
 	if strings.HasSuffix(t.place, ":/") {
 		return t.place + strings.TrimPrefix(t.to, "/")
 	}
@@ -160,21 +191,24 @@ func (t transfer) target() string {
 // standing is what a copy would find at its destination.
 type standing struct {
 	files, same, other int
-	empty              bool  // there is nothing at all
 	bytes              int64 // of what is not known to be the same
 }
 
 // planCopy looks at both sides. What would be overwritten with something else is asked about.
-func planCopy(ctx context.Context, call *spec.Call, t transfer) (*spec.Plan, error) {
-	parallel, perSecond := call.Int("parallel"), call.Int("rate")
-	if parallel < 1 || parallel > 64 || perSecond < 0 || perSecond > 1<<20 {
-		return nil, spec.Errorf(spec.Usage, "--parallel must be between 1 and 64, and --rate between 0 and %d", 1<<20)
+func planCopy(ctx context.Context, call *spec.Call, t *transfer) (*spec.Plan, error) {
+	parallel := call.Int("parallel")
+	t.parallel, t.rate = int(parallel), call.Rate("max-rate")
+	switch {
+	case parallel < 1 || parallel > 64:
+		return nil, spec.Errorf(spec.Usage, "--parallel must be between 1 and 64")
+	case t.rate.Rows > 0:
+		return nil, spec.Errorf(spec.Usage, "files are held back by bytes, and not by %s", spec.Rate{Rows: t.rate.Rows}).WithHint("write --max-rate 20MB/s")
 	}
-	moves, err := storage.ListTree(ctx, t.from, t.dir, t.to)
-	if err != nil {
+	var err error
+	if t.moves, err = storage.ListTree(ctx, t.from, t.dir, t.to); err != nil {
 		return nil, err
 	}
-	st, err := t.look(ctx, moves)
+	st, err := t.look(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -184,73 +218,52 @@ func planCopy(ctx context.Context, call *spec.Call, t transfer) (*spec.Plan, err
 		return plan, nil
 	}
 	step := spec.Step{
-		Text: fmt.Sprintf("copy %s, %d bytes", count(st.files-st.same, "file"), st.bytes), Objects: []string{t.target()}, Class: spec.Alter,
-		Apply: func(ctx context.Context, report spec.Report) error {
-			return t.run(ctx, moves, parallel, perSecond, report)
-		},
+		Text: fmt.Sprintf("copy %s, %d bytes", count(st.files-st.same, "file"), st.bytes), Objects: []string{t.target()}, Class: spec.Alter, Job: t.job(),
 	}
 	if st.other > 0 {
 		step.Class = spec.Risky
 		plan.Notes = append(plan.Notes, count(st.other, "file")+" of other content would be overwritten")
 	} else {
-		step.Undo = t.undo(st)
+		step.Undo = t.undo()
 	}
 	plan.Steps = []spec.Step{step}
 	return plan, nil
 }
 
 // undo removes what was copied, where the destination had nothing, also of other names, and words can remove it.
-func (t transfer) undo(st standing) string {
-	if !strings.HasSuffix(t.place, ":/") || !st.empty {
+func (t *transfer) undo() string {
+	if !strings.HasSuffix(t.place, ":/") || len(t.there) > 0 {
 		return ""
 	}
 	return "fs rm -r " + t.target()
 }
 
 // look compares what there is with what would come, by size and by the checksums that are at hand.
-func (t transfer) look(ctx context.Context, moves []storage.Move) (standing, error) {
-	there := map[string]storage.Entry{}
+func (t *transfer) look(ctx context.Context) (standing, error) {
+	t.there = map[string]storage.Entry{}
 	for e, err := range storage.Walk(ctx, t.into, t.to) {
 		if err != nil {
-			if r := storage.ReasonOf(err); r == storage.NoFile || r == storage.NoPlace {
+			if r := storage.ReasonOf(err); r == storage.NoFile || r == storage.NoPlace && t.into.Type() != storage.S3Type { // buckets are not made
 				break
 			}
 			return standing{}, err
 		}
-		there[e.Path] = e
+		t.there[e.Path] = e
 	}
-	st := standing{empty: len(there) == 0}
-	for _, m := range moves {
+	var st standing
+	for _, m := range t.moves {
 		st.files++
-		e, found := there[m.To]
+		e, found := t.there[m.To]
 		switch {
 		case found && e.Size == m.From.Size && e.MD5 != "" && e.MD5 == m.From.MD5:
 			st.same++
 			continue
-		case found && (e.Size != m.From.Size || e.MD5 != "" && m.From.MD5 != ""):
+		case found && (e.Size != m.From.Size || differ(e, m.From)):
 			st.other++
 		}
 		st.bytes += m.From.Size
 	}
 	return st, nil
-}
-
-func (t transfer) run(ctx context.Context, moves []storage.Move, parallel, perSecond int64, report spec.Report) error {
-	p, err := storage.CopyAll(ctx, t.from, t.into, moves, storage.CopyOptions{
-		Parallel: int(parallel), Limit: storage.NewLimit(perSecond << 20),
-		Progress: func(p storage.Progress) { report.Progress(p.Bytes, p.TotalBytes, "bytes") },
-	})
-	detail := count(p.Files-p.Skipped, "file") + " copied"
-	if p.Skipped > 0 {
-		detail += fmt.Sprintf(", %d the same before", p.Skipped)
-	}
-	report.Detail("%s", detail)
-	if err != nil && p.Files > p.Skipped && spec.KindOf(err) != spec.Interrupted {
-		return &spec.Error{
-			Kind: spec.PartlyDone, Op: fmt.Sprintf("%d of %s copied", p.Files, count(p.TotalFiles, "file")), Err: err, Hint: "run the line again to go on; " + spec.HintOf(err),
-		}
-	}
-	return err
 }
 
 // count writes a number of things.

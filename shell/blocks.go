@@ -45,15 +45,11 @@ func (s *Shell) Block(ctx context.Context, name string) (storage.Service, error)
 		return nil, err
 	}
 	if section.Sandbox {
-		client, err := s.sandbox.get(ctx)
+		place, err := s.sandboxPlace(ctx, name)
 		if err != nil {
 			return nil, err
 		}
-		places, err := client.Providers(ctx)
-		if err != nil {
-			return nil, err
-		}
-		section.Args = []string{places[name]}
+		section.Args = []string{place}
 	}
 	for _, variable := range []string{"secret_key_env", "access_key_env"} {
 		if v := section.Settings[variable]; v != "" {
@@ -69,6 +65,28 @@ func (s *Shell) Block(ctx context.Context, name string) (storage.Service, error)
 		return nil, err
 	}
 	return s.keepBlock(name, b)
+}
+
+// sandboxPlace is where a block service of the sandbox is, or was when the job began that is resumed.
+func (s *Shell) sandboxPlace(ctx context.Context, name string) (string, error) {
+	s.session.mu.Lock()
+	place := s.session.stood[name]
+	s.session.mu.Unlock()
+	if place == "" {
+		client, err := s.sandbox.get(ctx)
+		if err != nil {
+			return "", err
+		}
+		places, err := client.Providers(ctx)
+		if err != nil {
+			return "", err
+		}
+		place = places[name]
+	}
+	s.session.mu.Lock()
+	defer s.session.mu.Unlock()
+	s.session.places[name] = place
+	return place, nil
 }
 
 // keepBlock stores a service unless another goroutine was quicker, and answers the one to use.

@@ -60,7 +60,8 @@ type jobSpec struct {
 	Cluster string              `json:"cluster,omitempty"`
 	Table   string              `json:"table,omitempty"`
 	Node    string              `json:"node,omitempty"`
-	Wait    time.Duration       `json:"wait_ns"` // as spec.Call has it
+	Dir     string              `json:"dir,omitempty"` // the working directory
+	Wait    time.Duration       `json:"wait_ns"`       // as spec.Call has it
 	Force   bool                `json:"force"`
 	// Title of the plan, its class, how it was confirmed, and what blocked it and was accepted with --force.
 	Title   string   `json:"title"`
@@ -69,6 +70,8 @@ type jobSpec struct {
 	Accepts []string `json:"accepts,omitempty"`
 	// Clusters that were opened for it, by the names on the line.
 	Clusters map[string]jobCluster `json:"clusters,omitempty"`
+	// Blocks are the block services of the shell's own sandbox that were opened for it, and where they are.
+	Blocks map[string]string `json:"blocks,omitempty"`
 	// Identities of its jobs by their names.
 	Identities map[string]map[string]string `json:"identities,omitempty"`
 }

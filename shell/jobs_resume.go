@@ -3,11 +3,15 @@ package shell
 import (
 	"context"
 	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"shardsh/cluster/systems"
 	"shardsh/commands/spec"
+	"shardsh/storage"
 )
 
 // resume plans the recorded call of a job again and runs it with its journals.
@@ -72,8 +76,13 @@ func (s *Shell) goWhere(j *jobSpec) (back func(), err error) {
 		}
 		pinned[name] = target{name: name, system: sys, address: c.Address}
 	}
+	for name, place := range j.Blocks {
+		if _, err := os.Stat(place); err != nil {
+			return nil, spec.Errorf(spec.NotFound, "the sandbox whose %s it was about is gone: %w", name, err)
+		}
+	}
 	aside := s.session.aside()
-	unpin := s.session.pin(pinned)
+	unpin := s.session.pin(pinned, j.Blocks)
 	back = func() { unpin(); aside() }
 	if j.Cluster != "" {
 		if err := s.choose(j.Cluster); err != nil {
@@ -87,20 +96,24 @@ func (s *Shell) goWhere(j *jobSpec) (back func(), err error) {
 	return back, nil
 }
 
-// pin gives names other meanings, with drivers of their own, and answers the way back. The drivers stay open until the
-// session ends: what a plan answered may still be read from them.
-func (s *session) pin(names map[string]target) (unpin func()) {
+// pin gives names other meanings, with drivers and block services of their own, and answers the way back. Those stay open
+// until the session ends: what a plan answered may still be read from them.
+func (s *session) pin(names map[string]target, stood map[string]string) (unpin func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	open, resolved, pinned := s.open, s.resolved, s.pinned
+	open, resolved, pinned, blocks, places, before := s.open, s.resolved, s.pinned, s.blocks, s.places, s.stood
 	s.open, s.resolved, s.pinned = map[string]*opened{}, map[string]target{}, names
+	s.blocks, s.places, s.stood = map[string]storage.Service{}, map[string]string{}, stood
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for _, o := range s.open {
-			s.retired = append(s.retired, o)
+			s.retired = append(s.retired, o.driver)
 		}
-		s.open, s.resolved, s.pinned = open, resolved, pinned
+		for _, b := range s.blocks {
+			s.retired = append(s.retired, b)
+		}
+		s.open, s.resolved, s.pinned, s.blocks, s.places, s.stood = open, resolved, pinned, blocks, places, before
 	}
 }
 
@@ -117,6 +130,7 @@ func (s *Shell) recall(ctx context.Context, j *jobSpec) (*spec.Call, *spec.Plan,
 		s.callTimeout.Store(int64(x.Timeout))
 	}
 	call.Line, call.Wait, call.Force, call.Resumed = j.Line, j.Wait, j.Force, true
+	filesFrom(call, j.Dir)
 	if !call.Command.Offline {
 		if err := s.able(ctx, call); err != nil {
 			return nil, nil, err
@@ -130,8 +144,38 @@ func (s *Shell) recall(ctx context.Context, j *jobSpec) (*spec.Call, *spec.Plan,
 	return call, p, nil
 }
 
-// same demands that a plan's jobs are what they were.
+// filesFrom makes a call mean the files that it meant in the directory of then.
+func filesFrom(call *spec.Call, dir string) {
+	from := func(names []string) []string {
+		names = slices.Clone(names)
+		for i, name := range names {
+			if dir != "" && name != "" && !filepath.IsAbs(name) {
+				names[i] = strings.TrimSuffix(dir, "/") + "/" + name // Join would take off what a path ends in
+			}
+		}
+		return names
+	}
+	if args := call.Command.Args; len(args) > 0 {
+		call.Args = slices.Clone(call.Args)
+		for i := range call.Args {
+			if args[min(i, len(args)-1)].Kind == spec.ArgFile {
+				copy(call.Args[i:], from(call.Args[i:i+1]))
+			}
+		}
+	}
+	for _, f := range call.Command.Flags {
+		if f.Kind == spec.ArgFile && call.Has(f.Key()) {
+			call.Flags = maps.Clone(call.Flags)
+			call.Flags[f.Key()] = from(call.Flags[f.Key()])
+		}
+	}
+}
+
+// same demands that a plan's jobs are what they were. One that has nothing left to do is done.
 func (r *jobRun) same(p *spec.Plan) error {
+	if len(p.Steps) == 0 {
+		return nil
+	}
 	there := map[string]bool{}
 	for _, st := range p.Steps {
 		if st.Job == nil {

@@ -59,8 +59,9 @@ func (s *Shell) newJob(call *spec.Call, p *spec.Plan, how string, accepts []stri
 		Line: call.Line, Words: words, Command: call.Command.Name, Args: call.Args, Flags: call.Flags,
 		Cluster: call.Cluster, Table: call.Table, Node: call.Node, Wait: call.Wait, Force: call.Force,
 		Title: p.Title, Class: p.Class().String(), Answer: how, Accepts: accepts, Clusters: s.openedClusters(),
-		Identities: map[string]map[string]string{},
+		Blocks: s.session.blockPlaces(), Identities: map[string]map[string]string{},
 	}}
+	r.spec.Dir, _ = os.Getwd() // without one only names from the root are found again
 	names := map[string]bool{}
 	for _, st := range p.Steps {
 		if st.Job == nil {
@@ -94,6 +95,13 @@ func (s *Shell) openedClusters() map[string]jobCluster {
 		all[name] = c
 	}
 	return all
+}
+
+// blockPlaces are where the sandbox's block services are that this shell has open.
+func (s *session) blockPlaces() map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.places)
 }
 
 // begin records that this process runs the job.
@@ -323,7 +331,7 @@ func (w *jobWork) Detail(format string, args ...any) {
 // inBackground reports whether this process was started to run a job.
 func (s *Shell) inBackground(id string) bool { return s.getenv != nil && s.getenv(backgroundEnv) == id }
 
-// sandboxes names the clusters that end with a shell.
+// sandboxes names the clusters and block services that end with a shell.
 func (s *jobSpec) sandboxes() string {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(s.Clusters)) {
@@ -331,5 +339,6 @@ func (s *jobSpec) sandboxes() string {
 			names = append(names, name)
 		}
 	}
+	names = append(names, slices.Sorted(maps.Keys(s.Blocks))...)
 	return strings.Join(names, ", ")
 }

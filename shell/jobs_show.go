@@ -74,10 +74,13 @@ func between(first, last sample, took time.Duration) speed {
 	}
 }
 
+// byBytes tells of figures that bytes say more about: no two files are alike.
+func byBytes(f spec.Figures) bool { return f.TotalBytes > 0 && (f.Total <= 0 || f.Unit == "files") }
+
 // share is how much of a job is done, from 0 to 1; false when nobody knows.
 func share(f spec.Figures) (float64, bool) {
 	switch {
-	case f.Total > 0:
+	case f.Total > 0 && !byBytes(f):
 		return min(1, float64(f.Done)/float64(f.Total)), true
 	case f.TotalBytes > 0:
 		return min(1, float64(f.Bytes)/float64(f.TotalBytes)), true
@@ -88,7 +91,7 @@ func share(f spec.Figures) (float64, bool) {
 // remaining is how long the rest will take at a speed; false when nobody knows.
 func remaining(f spec.Figures, v speed) (time.Duration, bool) {
 	rest, pace := float64(f.Total-f.Done), v.Rows
-	if f.Total <= 0 {
+	if byBytes(f) {
 		rest, pace = float64(f.TotalBytes-f.Bytes), v.Bytes
 	}
 	if f.Total <= 0 && f.TotalBytes <= 0 || pace <= 0 || rest < 0 {

@@ -153,7 +153,7 @@ func (s *Shell) apply(ctx context.Context, call *spec.Call, x extras, p *spec.Pl
 func (s *Shell) applyJob(ctx context.Context, call *spec.Call, x extras, p *spec.Plan, job *jobRun) (*spec.Table, error) {
 	r := &planRun{shell: s, call: call, plan: p, extras: x, job: job}
 	how, err := "", error(nil)
-	if x.Background && !hasJobs(p) {
+	if x.Background && len(p.Steps) > 0 && !hasJobs(p) && job == nil {
 		err = noBackground(call.Command)
 	}
 	if err == nil {
@@ -162,7 +162,7 @@ func (s *Shell) applyJob(ctx context.Context, call *spec.Call, x extras, p *spec
 	if err == nil {
 		r.audit, err = s.audit.begin(s, call, p, how)
 	}
-	if err == nil && hasJobs(p) {
+	if err == nil && (hasJobs(p) || job != nil) {
 		err = r.beginJob(how)
 	}
 	if err != nil {
@@ -171,7 +171,7 @@ func (s *Shell) applyJob(ctx context.Context, call *spec.Call, x extras, p *spec
 		}
 		return nil, single(errors.Join(err, r.audit.end(err, 0)))
 	}
-	if x.Background {
+	if x.Background && r.job != nil {
 		t, err := s.background(ctx, r.job)
 		return t, single(errors.Join(err, r.audit.handOn(err, "job "+r.job.folder.id()+" in the background")))
 	}

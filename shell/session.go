@@ -3,6 +3,7 @@ package shell
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
 	"time"
 
@@ -23,9 +24,11 @@ type session struct {
 	options  map[string]string // set by `option`, above flags, environment and config.ini
 	open     map[string]*opened
 	blocks   map[string]storage.Service
+	places   map[string]string // of the sandbox's block services that are open
 	resolved map[string]target
 	pinned   map[string]target // names that mean something else meanwhile
-	retired  []*opened         // drivers of names that meant something else
+	stood    map[string]string // where the sandbox's block services were then
+	retired  []io.Closer       // what names meant something else for
 }
 
 // target is where a cluster name leads.
@@ -46,7 +49,7 @@ type opened struct {
 
 func newSession() *session {
 	return &session{
-		vars: map[string]string{}, options: map[string]string{}, open: map[string]*opened{}, blocks: map[string]storage.Service{}, resolved: map[string]target{},
+		vars: map[string]string{}, options: map[string]string{}, open: map[string]*opened{}, blocks: map[string]storage.Service{}, places: map[string]string{}, resolved: map[string]target{},
 	}
 }
 
@@ -208,8 +211,8 @@ func (s *Shell) closeAll() error {
 	s.session.mu.Lock()
 	defer s.session.mu.Unlock()
 	var errs []error
-	for _, o := range s.session.retired {
-		errs = append(errs, o.driver.Close())
+	for _, c := range s.session.retired {
+		errs = append(errs, c.Close())
 	}
 	for name, o := range s.session.open {
 		errs = append(errs, o.driver.Close())

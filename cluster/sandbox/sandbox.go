@@ -54,8 +54,8 @@ type Config struct {
 	Dir string
 	Net *Network
 	Log func(format string, args ...any)
-	// Providers are the directories of the sandbox's block services, by name. Whatever the name says, a server takes
-	// them for those of a provider of the type it plays.
+	// Providers are the sandbox's block services by name: directories, which a server takes for those of a provider of
+	// the type it plays whatever the name says, or URLs of real ones (hdfs://HOST:PORT/ROOT).
 	Providers map[string]string
 	// Settings are the system's own, as ServeConfig.Settings has them. One that it does not have is spec.Usage.
 	Settings map[string]string

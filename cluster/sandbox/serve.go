@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -40,6 +41,9 @@ type ServeConfig struct {
 	Settings map[string]map[string]string
 	// Compat says which releases the emulators speak like.
 	Compat Compat
+	// Providers adds block services by name, or puts them in the place of the directories of that name: URLs of real ones
+	// (hdfs://HOST:PORT/ROOT), which emulators of stores with block services of their own open.
+	Providers map[string]string
 	// Ready is called once, when the control socket answers and the clusters of Open do.
 	Ready func(Serving)
 	// Log takes what goes wrong in the background; nil drops it.
@@ -50,7 +54,7 @@ type ServeConfig struct {
 type Serving struct {
 	Control string
 	Open    []Opened // in the order of ServeConfig.Open
-	// Providers are the directories of the block services, by name.
+	// Providers are the block services by name: directories, or URLs.
 	Providers map[string]string
 }
 
@@ -88,7 +92,7 @@ type server struct {
 	tidy     func() error // removes the data directory, when it was a fresh one
 	control  string
 	listener net.Listener
-	// providers are the directories of the block services, by name. They are there.
+	// providers are the block services by name: directories, which are there, or URLs.
 	providers map[string]string
 
 	ctx    context.Context // ends when the server shall
@@ -122,6 +126,9 @@ func newServer(ctx context.Context, config ServeConfig) (*server, error) {
 	}
 	if err == nil {
 		s.providers, err = makeProviders(s.dir)
+	}
+	if err == nil {
+		maps.Copy(s.providers, config.Providers)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make the sandbox's directory: %w", err), s.tidy())

@@ -16,6 +16,8 @@ var layers = []struct {
 	may  []string
 }{
 	{"cmd/shardsh/sandbox.go", []string{"commands/spec", "cluster/sandbox", "cluster/sandbox/engine", "cluster/*/sandbox"}},
+	// What the servers of the sandbox are handed as a block service.
+	{"cmd/shardsh/sandbox_blocks.go", []string{"commands/spec", "cluster/pegasus/rocksdb", "storage"}},
 	{"cmd/shardsh", []string{"commands/spec", "commands", "cluster", "cluster/systems", "cluster/sandbox", "shell", "shell/*"}},
 
 	{"shell", []string{

@@ -8,11 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -27,7 +25,7 @@ import (
 // sandboxKinds lists the emulators. This file is the only one that links them.
 func sandboxKinds() []sandbox.Kind {
 	return []sandbox.Kind{
-		pegasus.Kind(),
+		pegasus.KindWith(func(at string) (pegasus.BlockService, error) { return openProvider(at) }),
 		openmldb.Kind(),
 	}
 }
@@ -50,6 +48,7 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 	zk := flags.String("zk", "", "ZooKeeper on this machine for the cluster openmldb, host:port/root, and for openmldb2 beside it, /root2 (default: one of its own each)")
 	compat := flags.StringSlice("compat", nil, "release of a store to speak like, the first of each by default: "+strings.Join(sandbox.Releases(config.Kinds), ", "))
 	flags.BoolVar(&config.ProcessPerNode, "process-per-node", false, "run every node in a process of its own, which kill -9 can end; a system that cannot says so")
+	providers := flags.StringArray("block-service", nil, "block service of the Pegasus servers on an HDFS, NAME=hdfs://HOST[:PORT][/ROOT], also in the place of disk or hdfs_zjy; may be repeated")
 	tied := flags.Bool("tied", false, "end when standard input does")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
@@ -66,6 +65,9 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 		return sandboxExit(err, stderr)
 	}
 	if config.Compat, err = sandbox.ParseCompat(config.Kinds, *compat...); err != nil {
+		return sandboxExit(err, stderr)
+	}
+	if config.Providers, err = parseProviders(*providers); err != nil {
 		return sandboxExit(err, stderr)
 	}
 	config.Open = flags.Args()
@@ -150,9 +152,6 @@ func configOf(s sandbox.Serving) []byte {
 	for _, c := range s.Open {
 		fmt.Fprintf(&b, "[cluster.%s]\nsandbox = %s\n", c.Name, control)
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.Providers)) {
-		fmt.Fprintf(&b, "[block_service.%s]\ntype = local_service\nargs = %q\n", name, s.Providers[name])
-	}
-	b.WriteString("; ready\n")
+	b.WriteString(providerSections(s.Providers) + "; ready\n")
 	return b.Bytes()
 }

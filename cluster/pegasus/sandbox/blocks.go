@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path"
 	"strings"
@@ -34,11 +35,60 @@ type provider struct {
 	rooted bool
 }
 
-// providerOf is a block service of the sandbox: those called hdfs_… play an hdfs_service whose root is /, others a
+// BlockOpener opens a block service that is no directory of this machine, by its URL. It dials nothing. What it answers is
+// closed when it is an io.Closer.
+type BlockOpener func(url string) (BlockService, error)
+
+// providers are the block services that the configuration of the servers has.
+type providers struct {
+	at   map[string]string // by name: directories, or URLs
+	open BlockOpener
+
+	far map[string]provider // those of URLs, once they are open
+}
+
+// openAll opens those that are no directories.
+func (p *providers) openAll() error {
+	p.far = map[string]provider{}
+	for name, at := range p.at {
+		if !strings.Contains(at, "://") {
+			continue
+		}
+		u, err := url.Parse(at)
+		if err == nil && p.open == nil {
+			err = errors.New("only directories of this machine can be opened here")
+		}
+		var service BlockService
+		if err == nil {
+			service, err = p.open(at)
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("open block service %s: %w", name, err), p.Close())
+		}
+		p.far[name] = provider{service, strings.Trim(u.Path, "/") != ""}
+	}
+	return nil
+}
+
+// find answers a block service. Among the directories those called hdfs_… play an hdfs_service whose root is /, others a
 // local_service, whose root is a directory.
-func providerOf(directories map[string]string, name string) (provider, bool) {
-	dir, known := directories[name]
+func (p *providers) find(name string) (provider, bool) {
+	if far, is := p.far[name]; is {
+		return far, true
+	}
+	dir, known := p.at[name]
 	return provider{directory(dir), !strings.HasPrefix(name, "hdfs_")}, known
+}
+
+// Close closes what can be closed.
+func (p *providers) Close() error {
+	var errs []error
+	for _, far := range p.far {
+		if c, is := far.BlockService.(io.Closer); is {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // directory is a local_service: next to every file F is a hidden .F.meta, without which F is not found.

@@ -229,7 +229,7 @@ func perNode(t testing.TB) *sandbox.NodeProcesses {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &sandbox.NodeProcesses{Executable: program, System: Kind().System}
+	return &sandbox.NodeProcesses{Executable: program, System: system}
 }
 
 // modes runs a test on a onebox in this process, and on one whose servers have processes of their own.
@@ -274,7 +274,7 @@ func runOn(t testing.TB, config sandbox.Config) (*cluster, *sandbox.Network) {
 			t.Fatal(err)
 		}
 		config.Net = network
-		c, err := startCluster(t.Context(), config, replicaServers)
+		c, err := startCluster(t.Context(), config, replicaServers, openFlat)
 		if err == nil {
 			return c, network
 		}

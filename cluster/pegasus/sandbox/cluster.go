@@ -46,7 +46,7 @@ type cluster struct {
 	closing chan struct{}
 	tasks   sync.WaitGroup // elections that are due, the watch
 
-	providers map[string]string // block services: directories by name
+	providers *providers
 	peers     func(name string) (address string, known bool)
 	spawn     *sandbox.NodeProcesses // nil: all servers are in this process
 	token     link.Token             // of servers in processes of their own
@@ -83,16 +83,12 @@ var (
 	_ sandbox.Breaker       = (*cluster)(nil)
 )
 
-// start starts a cluster in config.Dir, with its first content if it never had any.
-func start(ctx context.Context, config sandbox.Config) (sandbox.ClusterServer, error) {
-	return startCluster(ctx, config, replicaServers)
-}
-
-func startCluster(ctx context.Context, config sandbox.Config, replicas int) (*cluster, error) {
+// startCluster starts a cluster in config.Dir, with its first content if it never had any.
+func startCluster(ctx context.Context, config sandbox.Config, replicas int, open BlockOpener) (*cluster, error) {
 	c := &cluster{
 		name: config.Name, dir: config.Dir, log: config.Log, gates: map[string]*gate{}, closing: make(chan struct{}),
 		metas: make([]metaNode, metaServers), nodes: make([]replicaNode, replicas), cut: map[cable]bool{},
-		spawn: config.Nodes, peers: config.Peer, providers: config.Providers, token: link.NewToken(),
+		spawn: config.Nodes, peers: config.Peer, providers: &providers{at: config.Providers, open: open}, token: link.NewToken(),
 	}
 	if c.log == nil {
 		c.log = func(string, ...any) {}
@@ -102,6 +98,9 @@ func startCluster(ctx context.Context, config sandbox.Config, replicas int) (*cl
 		return nil, err
 	}
 	if c.config, err = readConfiguration(config.Settings); err != nil {
+		return nil, err
+	}
+	if err := c.providers.openAll(); err != nil {
 		return nil, err
 	}
 	if err := c.place(config.Net); err != nil {
@@ -323,7 +322,7 @@ func (c *cluster) Nodes() []sandbox.NodeStatus {
 
 func (c *cluster) status(role, endpoint string) sandbox.NodeStatus {
 	return sandbox.NodeStatus{
-		Cluster: c.name, System: Kind().System, Role: role, Endpoint: endpoint, State: sandbox.Dead, Timers: timers,
+		Cluster: c.name, System: system, Role: role, Endpoint: endpoint, State: sandbox.Dead, Timers: timers,
 		Faults: c.faults(endpoint),
 	}
 }
@@ -391,5 +390,5 @@ func (c *cluster) endAll() error {
 	if c.store != nil {
 		errs = append(errs, c.store.Close())
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.providers.Close())...)
 }

@@ -15,18 +15,25 @@ import (
 	"shardsh/cluster/sandbox"
 )
 
-// cold runs a test on a cluster with a block service, in this process and with a process for each server.
-func cold(t *testing.T, compat string, test func(u *user, service directory)) {
+// cold runs a test on a cluster with a block service, in this process and with a process for each server; the service is a
+// directory, or another one.
+func cold(t *testing.T, compat string, test func(u *user, service BlockService)) {
 	t.Parallel()
 	for name, nodes := range map[string]*sandbox.NodeProcesses{"one process": nil, "per node": perNode(t)} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			dir := t.TempDir()
-			c := runAs(t, sandbox.Config{
-				Name: "onebox", Dir: t.TempDir(), Nodes: nodes, Compat: compat, Providers: map[string]string{"hdfs_zjy": dir},
+		for _, far := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, far %t", name, far), func(t *testing.T) {
+				t.Parallel()
+				place := t.TempDir()
+				service := BlockService(directory(place))
+				if far {
+					place, service = flatURL(place, ""), flat(place)
+				}
+				c := runAs(t, sandbox.Config{
+					Name: "onebox", Dir: t.TempDir(), Nodes: nodes, Compat: compat, Providers: map[string]string{"hdfs_zjy": place},
+				})
+				test(newUser(t, c), service)
 			})
-			test(newUser(t, c), directory(dir))
-		})
+		}
 	}
 }
 
@@ -45,7 +52,7 @@ func (u *user) backUp(app int32) int64 {
 }
 
 func TestColdBackupRestored(t *testing.T) {
-	cold(t, "", func(u *user, _ directory) {
+	cold(t, "", func(u *user, _ BlockService) {
 		app := u.config("TableA").AppID
 		want := u.rows("TableA")
 		id := u.backUp(app)
@@ -87,7 +94,7 @@ func external(t *testing.T, rows map[string]string) []byte {
 	return out.Bytes()
 }
 
-func (u *user) bulkInput(service directory, table string, rows int) {
+func (u *user) bulkInput(service BlockService, table string, rows int) {
 	u.t.Helper()
 	config := u.config(table)
 	parts := make([]map[string]string, config.Partitions)
@@ -111,7 +118,7 @@ func (u *user) bulkInput(service directory, table string, rows int) {
 }
 
 func TestBulkLoaded(t *testing.T) {
-	cold(t, "2.6", func(u *user, service directory) {
+	cold(t, "2.6", func(u *user, service BlockService) {
 		const rows = 500
 		u.healthy("demo")
 		u.bulkInput(service, "demo", rows)

@@ -19,7 +19,7 @@ const crashDir = "PEGASUS_SANDBOX_TEST_DIR"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == sandbox.NodeCommand {
-		if err := sandbox.RunNode(context.Background(), []sandbox.Kind{Kind()}, os.Args[2:], os.Stdin, os.Stdout); err != nil {
+		if err := sandbox.RunNode(context.Background(), []sandbox.Kind{KindWith(openFlat)}, os.Args[2:], os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

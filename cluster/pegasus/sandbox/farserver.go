@@ -67,7 +67,7 @@ func (c *cluster) startFar(ctx context.Context, who identity) (*farServer, error
 func (c *cluster) identity(role, name, endpoint string, id nodeID) identity {
 	return identity{
 		Cluster: c.name, Role: role, Address: endpoint, Name: name, ID: id, NodeAt: c.nodeAt,
-		Release: c.release, Config: c.config, Providers: c.providers, Token: c.token, World: c.worldOf(endpoint),
+		Release: c.release, Config: c.config, Providers: c.providers.at, Token: c.token, World: c.worldOf(endpoint),
 	}
 }
 

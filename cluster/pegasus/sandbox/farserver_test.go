@@ -353,7 +353,7 @@ func TestProcessDiesAtOnce(t *testing.T) {
 	}
 	defer network.Close()
 	nodes := &sandbox.NodeProcesses{Executable: perNode(t).Executable, System: "no such system"}
-	_, err = startCluster(t.Context(), sandbox.Config{Name: "onebox", Dir: t.TempDir(), Net: network, Log: t.Logf, Nodes: nodes}, replicaServers)
+	_, err = startCluster(t.Context(), sandbox.Config{Name: "onebox", Dir: t.TempDir(), Net: network, Log: t.Logf, Nodes: nodes}, replicaServers, nil)
 	if err == nil || !strings.Contains(err.Error(), "exit status 1") || spec.KindOf(err) != spec.Failed {
 		t.Errorf("it was started: %v", err)
 	}

@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +26,7 @@ const (
 type nodeProcess struct {
 	conn  *link.Conn
 	ready chan struct{} // closed when conn is set
+	open  BlockOpener
 
 	mu      sync.Mutex
 	lock    io.Closer // of the server's data
@@ -36,8 +36,8 @@ type nodeProcess struct {
 }
 
 // runNode runs a server until the process that started it is gone.
-func runNode(_ context.Context, stream io.ReadWriteCloser) error {
-	n := &nodeProcess{ready: make(chan struct{})}
+func runNode(stream io.ReadWriteCloser, open BlockOpener) error {
+	n := &nodeProcess{ready: make(chan struct{}), open: open}
 	n.conn = link.Open(stream, link.Join(
 		link.Serve(n.self, ownCalls...), link.Serve(n.node, nodeCalls...), link.Serve(n.metaLink, metaCalls...),
 	), linkErrors)
@@ -98,7 +98,7 @@ type identity struct {
 	NodeAt                 []string
 	Release                release
 	Config                 configuration
-	Providers              map[string]string // block services: directories by name
+	Providers              map[string]string // block services by name: directories, or URLs
 	Token                  link.Token
 	World                  world
 }
@@ -113,7 +113,10 @@ func (n *nodeProcess) begin(who identity) (string, error) {
 	g := newGate(newPoints(who.Role))
 	g.points.Remote(n.takePoint)
 	network := newFarNetwork(g, who)
-	network.askPeer = n.peer
+	network.askPeer, network.providers = n.peer, &providers{at: who.Providers, open: n.open}
+	if err := network.providers.openAll(); err != nil {
+		return "", err
+	}
 	network.update(who.World)
 	n.mu.Lock()
 	n.lock, n.net = lock, network

@@ -167,7 +167,7 @@ func TestReleasesOnTheWire(t *testing.T) {
 }
 
 func TestUnknownReleases(t *testing.T) {
-	_, err := start(t.Context(), sandbox.Config{Name: "onebox", Dir: t.TempDir(), Compat: "1.12"})
+	_, err := Kind().New(t.Context(), sandbox.Config{Name: "onebox", Dir: t.TempDir(), Compat: "1.12"})
 	if spec.KindOf(err) != spec.Usage || spec.HintOf(err) != "releases: 2.5, 2.6" {
 		t.Errorf("1.12 starts: %v", err)
 	}

@@ -27,18 +27,29 @@
 package sandbox
 
 import (
+	"context"
+	"io"
 	"slices"
 
 	"shardsh/cluster/sandbox"
 )
 
-// Kind is the Pegasus emulator.
-func Kind() sandbox.Kind {
+// system is what the emulator plays.
+const system = "pegasus"
+
+// Kind is the Pegasus emulator, whose block services are directories of this machine.
+func Kind() sandbox.Kind { return KindWith(nil) }
+
+// KindWith is one that opens block services of other types, too.
+func KindWith(open BlockOpener) sandbox.Kind {
 	return sandbox.Kind{
-		System:   "pegasus",
+		System:   system,
 		Clusters: siblings(),
 		Compat:   slices.Clone(releaseNames[:]),
-		New:      start, RunNode: runNode,
+		New: func(ctx context.Context, config sandbox.Config) (sandbox.ClusterServer, error) {
+			return startCluster(ctx, config, replicaServers, open)
+		},
+		RunNode: func(_ context.Context, stream io.ReadWriteCloser) error { return runNode(stream, open) },
 	}
 }
 

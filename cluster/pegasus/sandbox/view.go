@@ -48,7 +48,7 @@ func (v view) leader() string                  { return v.c.leaderAt() }
 func (v view) peer(name string) (string, bool) { return v.c.peerOf(name) }
 func (v view) config() configuration           { return v.c.config }
 func (v view) provider(name string) (provider, bool) {
-	return providerOf(v.c.providers, name)
+	return v.c.providers.find(name)
 }
 func (v view) lapsed() bool { return false } // the cluster says so, see touch
 

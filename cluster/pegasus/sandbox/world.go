@@ -41,7 +41,8 @@ type farNetwork struct {
 	world world
 	lines map[string]*link.Line // by endpoint
 
-	askPeer func(name string) (metas string, known bool)
+	askPeer   func(name string) (metas string, known bool)
+	providers *providers
 }
 
 var _ network = (*farNetwork)(nil)
@@ -158,7 +159,7 @@ func (n *farNetwork) cluster() string   { return n.who.Cluster }
 
 func (n *farNetwork) config() configuration { return n.who.Config }
 
-func (n *farNetwork) provider(name string) (provider, bool) { return providerOf(n.who.Providers, name) }
+func (n *farNetwork) provider(name string) (provider, bool) { return n.providers.find(name) }
 
 func (n *farNetwork) peer(name string) (string, bool) { return n.askPeer(name) }
 
