@@ -402,7 +402,7 @@ func TestFSJobBackground(t *testing.T) {
 	l.same("what came back", l.tree("back"), l.want)
 
 	out, errs := l.run(0, "fs put in hdfs_zjy:/x --background > /dev/null", "job show j3 --follow > /dev/null", "fs get hdfs_zjy:/x own > /dev/null", "job show j3 --columns state")
-	if !strings.Contains(errs, "hdfs_zjy is the sandbox of this shell") || !strings.Contains(out, `"done"`) {
+	if !strings.Contains(errs, "sandboxes of this shell, with which the job ends: hdfs_zjy") || !strings.Contains(out, `"done"`) {
 		t.Errorf("it says %s%s", out, errs)
 	}
 	l.same("what came back of the sandbox", l.tree("own"), l.want)

@@ -75,28 +75,31 @@ func runSandbox(args []string, stdout, stderr io.Writer) int {
 		config.Open = []string{"onebox", "onebox2"}
 	}
 	config.Log = func(format string, args ...any) { fmt.Fprintf(stderr, "sandbox: "+format+"\n", args...) }
+	return sandboxExit(serveSandbox(config, *tied, stdout), stderr)
+}
 
+func serveSandbox(config sandbox.ServeConfig, tied bool, stdout io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	config.Ready = func(s sandbox.Serving) {
-		if err := announce(stdout, s, *tied); err != nil {
+		if err := announce(stdout, s, tied); err != nil {
 			cancel(err)
 		}
 	}
-	if *tied {
+	if tied {
 		// Nobody waits for this one: it ends with standard input, or with the process.
 		go func() {
 			_, _ = io.Copy(io.Discard, os.Stdin)
 			cancel(nil)
 		}()
 	}
-	err = sandbox.Serve(ctx, config)
+	err := sandbox.Serve(ctx, config)
 	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}
-	return sandboxExit(err, stderr)
+	return err
 }
 
 // announce says that the sandbox can be used: to a shell that launched it by one line, to everybody else by a config.ini.
