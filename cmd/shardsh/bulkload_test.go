@@ -139,7 +139,9 @@ func TestBulkLoadInterrupted(t *testing.T) {
 	b.rate("500")
 	b.run(0, "pause_bulk_load -a loaded")
 	again := b.start("job resume " + id)
-	eventually(t, "it waits", func() bool { return strings.Contains(b.run(0, "job show "+id), "it is paused: restart_bulk_load -a loaded") })
+	eventually(t, "it waits", func() bool {
+		return strings.Contains(b.run(0, "job show "+id), "it is paused: restart_bulk_load -a loaded")
+	})
 	b.run(0, "restart_bulk_load -a loaded", "cancel_bulk_load -a loaded")
 	again.exit(1)
 	if text := again.err.String(); !strings.Contains(text, "it was cancelled") {
