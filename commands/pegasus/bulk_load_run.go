@@ -18,6 +18,8 @@ type bulkState struct {
 	// Phase is "" before anything was sent, then "sent", and "begun" once it is known that the servers are at it.
 	Phase string    `json:"phase"`
 	Sent  time.Time `json:"sent"`
+	// Before is what the meta server said before it was sent: bulkNone, unless it cannot forget.
+	Before string `json:"before"`
 	// Ingested are the partitions that were seen to be through, and Anew how often all began again.
 	Ingested []int `json:"ingested,omitempty"`
 	Anew     int   `json:"anew,omitempty"`
@@ -53,6 +55,7 @@ func (x *bulkLoad) run(ctx context.Context, w spec.Work) error {
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
+	r.weigh(ctx)
 	if x.noWait {
 		w.Detail("it has begun, and nobody follows it: query_bulk_load_status -a %s shows how far it is, and holds restore puts back what is held", x.app.Name)
 		return nil
@@ -78,13 +81,26 @@ func (r *bulkRun) begin(ctx context.Context) error {
 	switch {
 	case r.state.Phase == bulkBegun:
 		return nil
-	case r.state.Phase == bulkSent && (now.Loading || now.Status != bulkNone):
+	case r.state.Phase == bulkSent && (now.Loading || now.Status != r.state.Before):
 		return r.begun() // what was there before it had been cleared
+	case r.state.Phase == bulkSent && r.state.Before != bulkNone:
+		return spec.Errorf(spec.UnknownOutcome, "whether the bulk load was started is not known: the servers tell of one that ended with %s, and cannot be made to forget", now.Status).
+			WithHint("look what %s holds; the line itself begins anew", r.app.Name)
 	case now.Loading:
 		return spec.Errorf(spec.Refused, "%s is being bulk loaded already", r.app.Name).
 			WithHint("query_bulk_load_status -a %s shows how far it is; nothing was sent", r.app.Name)
 	}
 	return r.start(ctx, now)
+}
+
+// weigh reads how large the partitions are where no plan has: progress goes by it. Whatever keeps it from that is no matter.
+func (r *bulkRun) weigh(ctx context.Context) {
+	if r.input != nil || r.store == nil {
+		return
+	}
+	if in, err := r.readInput(ctx); err == nil && len(in.Problems) == 0 {
+		r.input = in
+	}
 }
 
 // bulkNone is the status where no bulk load is known.
@@ -103,12 +119,17 @@ func (r *bulkRun) start(ctx context.Context, now driver.BulkLoad) error {
 		}
 		r.input = in
 	}
+	r.state = bulkState{Phase: bulkSent, Sent: time.Now().UTC(), Before: bulkNone}
 	if now.Status != bulkNone {
-		if err := r.c.ClearBulkLoad(ctx, r.app.Name); err != nil {
+		err := r.c.ClearBulkLoad(ctx, r.app.Name)
+		var e *spec.Error
+		switch {
+		case errors.As(err, &e) && e.Code == "ERR_HANDLER_NOT_FOUND": // an old release
+			r.state.Before = now.Status
+		case err != nil:
 			return err
 		}
 	}
-	r.state = bulkState{Phase: bulkSent, Sent: time.Now().UTC()}
 	if err := r.w.Save(r.state); err != nil {
 		return err
 	}
@@ -122,7 +143,7 @@ func (r *bulkRun) start(ctx context.Context, now driver.BulkLoad) error {
 	}
 	fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), startedPatience)
 	defer cancel()
-	if now, wrong := r.c.BulkLoad(fresh, r.app.Name); wrong == nil && (now.Loading || now.Status != bulkNone) {
+	if now, wrong := r.c.BulkLoad(fresh, r.app.Name); wrong == nil && (now.Loading || now.Status != r.state.Before) {
 		return r.begun()
 	}
 	return &spec.Error{Kind: spec.UnknownOutcome, Err: err, Hint: "job resume looks whether it has begun, and starts it only if not"}
@@ -193,7 +214,9 @@ func (r *bulkRun) see(now driver.BulkLoad) (over bool, err error) {
 	if now.Loading {
 		return false, nil
 	}
-	if now.Status == "BLS_SUCCEED" && now.Code == "ERR_OK" {
+	// A meta server that forgets at once what has succeeded has shown every partition through before.
+	gone := now.Status == bulkNone && len(r.state.Ingested) == r.app.Partitions
+	if now.Code == "ERR_OK" && (now.Status == "BLS_SUCCEED" || gone) {
 		r.succeeded()
 		return true, nil
 	}
@@ -282,8 +305,12 @@ func firstNumbers(all []int) string {
 // left says what becomes of a bulk load that nobody follows any more.
 func (r *bulkRun) left(ctx context.Context) error {
 	table := r.app.Name
-	text := fmt.Sprintf("the servers go on with it (%s), now without what was held: pause_bulk_load -a %s or cancel_bulk_load -a %s stops it, job resume follows it again",
-		statusWord(r.last.Status), table, table)
+	held := ""
+	if len(r.plan.Holds) > 0 {
+		held = ", now without what was held"
+	}
+	text := fmt.Sprintf("the servers go on with it (%s)%s: pause_bulk_load -a %s or cancel_bulk_load -a %s stops it, job resume follows it again",
+		statusWord(r.last.Status), held, table, table)
 	r.w.Detail("%s", text)
 	e := &spec.Error{Kind: spec.Interrupted, Op: "follow the bulk load of " + table, Err: errors.New(text)}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {

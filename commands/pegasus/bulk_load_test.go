@@ -125,10 +125,12 @@ func TestBulkLoadBlockers(t *testing.T) {
 		want   string // in a blocker
 		note   string
 	}{
-		"duplicated":   {change: func(f *bulkFake) { f.apps[0].Duplicating = true }, want: "TableB: it is being duplicated"},
-		"split":        {change: func(f *bulkFake) { f.split.now = &driver.Split{Partitions: 8} }, want: "TableB: it is being split"},
-		"loading":      {change: func(f *bulkFake) { f.apps[0].BulkLoading = true }, want: "TableB: it is being bulk loaded"},
-		"another one":  {change: func(f *bulkFake) { f.apps = append(f.apps, driver.App{ID: 8, Name: "other", Status: "AVAILABLE", BulkLoading: true}) }, want: "other: it is being bulk loaded"},
+		"duplicated": {change: func(f *bulkFake) { f.apps[0].Duplicating = true }, want: "TableB: it is being duplicated"},
+		"split":      {change: func(f *bulkFake) { f.split.now = &driver.Split{Partitions: 8} }, want: "TableB: it is being split"},
+		"loading":    {change: func(f *bulkFake) { f.apps[0].BulkLoading = true }, want: "TableB: it is being bulk loaded"},
+		"another one": {change: func(f *bulkFake) {
+			f.apps = append(f.apps, driver.App{ID: 8, Name: "other", Status: "AVAILABLE", BulkLoading: true})
+		}, want: "other: it is being bulk loaded"},
 		"unready":      {change: func(f *bulkFake) { f.partitions["TableB"][2].Secondaries = nil }, want: "TableB/2: 1 partition without all replicas"},
 		"behind":       {flags: map[string]string{"ingest-behind": "true"}, want: "--ingest_behind needs rocksdb.allow_ingest_behind=true"},
 		"another id":   {change: func(f *bulkFake) { f.apps[0].ID = 8 }, want: "bulk_load_info: it is for a table with the id 7"},
@@ -271,14 +273,15 @@ func TestBulkLoadRunFails(t *testing.T) {
 		hint  string
 		again bool // the next run starts anew
 	}{
-		"refused":               {start: busy, loads: []driver.BulkLoad{load(bulkNone, 0)}, want: "ERR_BUSY", again: true},
-		"no answer":             {start: lost, loads: []driver.BulkLoad{load(bulkNone, 0)}, kind: spec.UnknownOutcome, want: "no answer", hint: "job resume looks", again: true},
-		"no answer, but begun":  {start: lost, loads: []driver.BulkLoad{load(bulkNone, 0), load("BLS_DOWNLOADING", 4), succeeded(4)}},
-		"loading already":       {loads: []driver.BulkLoad{load("BLS_DOWNLOADING", 4)}, kind: spec.Refused, want: "is being bulk loaded already", hint: "nothing was sent"},
-		"exhausted":             {loads: []driver.BulkLoad{load(bulkNone, 0), load("BLS_FAILED", 4)}, want: "ERR_RETRY_EXHAUSTED: trouble that may pass", hint: "the files are kept at disk:/split/onebox/TableB", again: true},
-		"cancelled":             {loads: []driver.BulkLoad{load(bulkNone, 0), load("BLS_CANCELED", 4)}, want: "it was cancelled", hint: "the input is still at", again: true},
-		"forgotten":             {loads: []driver.BulkLoad{load(bulkNone, 0), load("BLS_DOWNLOADING", 4), load(bulkNone, 0)}, want: "knows of no bulk load any more", again: true},
-		"exhausted, with parts": {loads: []driver.BulkLoad{load(bulkNone, 0), inPart(), load("BLS_FAILED", 4)}, want: "2 of 4 partitions were seen to have ingested: 1, 3", again: true},
+		"refused":                {start: busy, loads: []driver.BulkLoad{load(bulkNone, 0)}, want: "ERR_BUSY", again: true},
+		"no answer":              {start: lost, loads: []driver.BulkLoad{load(bulkNone, 0)}, kind: spec.UnknownOutcome, want: "no answer", hint: "job resume looks", again: true},
+		"no answer, but begun":   {start: lost, loads: []driver.BulkLoad{load(bulkNone, 0), load("BLS_DOWNLOADING", 4), succeeded(4)}},
+		"loading already":        {loads: []driver.BulkLoad{load("BLS_DOWNLOADING", 4)}, kind: spec.Refused, want: "is being bulk loaded already", hint: "nothing was sent"},
+		"exhausted":              {loads: []driver.BulkLoad{load(bulkNone, 0), load("BLS_FAILED", 4)}, want: "ERR_RETRY_EXHAUSTED: trouble that may pass", hint: "the files are kept at disk:/split/onebox/TableB", again: true},
+		"cancelled":              {loads: []driver.BulkLoad{load(bulkNone, 0), load("BLS_CANCELED", 4)}, want: "it was cancelled", hint: "the input is still at", again: true},
+		"forgotten":              {loads: []driver.BulkLoad{load(bulkNone, 0), load("BLS_DOWNLOADING", 4), load(bulkNone, 0)}, want: "knows of no bulk load any more", again: true},
+		"forgotten, and through": {loads: []driver.BulkLoad{load(bulkNone, 0), load("BLS_SUCCEED", 4), load(bulkNone, 0)}},
+		"exhausted, with parts":  {loads: []driver.BulkLoad{load(bulkNone, 0), inPart(), load("BLS_FAILED", 4)}, want: "2 of 4 partitions were seen to have ingested: 1, 3", again: true},
 	} {
 		f, j := newBulk(t), &journal{}
 		f.loads(c.loads...)
@@ -336,6 +339,26 @@ func TestBulkLoadFollowed(t *testing.T) {
 		t.Error(err)
 	}
 	f.wantAsked(t, startAsked)
+}
+
+// Old servers cannot forget how the last bulk load ended: then it is not guessed whether one was started.
+func TestBulkLoadOfOldServers(t *testing.T) {
+	f, j := newBulk(t), &journal{killAt: 2}
+	f.bulk.clear = &spec.Error{Kind: spec.Failed, Code: "ERR_HANDLER_NOT_FOUND"}
+	f.loads(succeeded(4))
+	if err := f.run(t, t.Context(), false, j); !errors.Is(err, errKilled) {
+		t.Fatal(err)
+	}
+	f.wantAsked(t, "clear TableB", startAsked)
+	if err := f.run(t, t.Context(), true, j); spec.KindOf(err) != spec.UnknownOutcome || !strings.Contains(err.Error(), "cannot be made to forget") {
+		t.Error(err)
+	}
+	f.wantAsked(t)
+	f.loads(load("BLS_DOWNLOADING", 4), succeeded(4))
+	if err := f.run(t, t.Context(), true, j); err != nil {
+		t.Error(err)
+	}
+	f.wantAsked(t)
 }
 
 // The input is looked at again where time has passed since the plan.

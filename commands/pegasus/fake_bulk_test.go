@@ -16,6 +16,7 @@ type fakeBulk struct {
 	looks func(n int) (driver.BulkLoad, error)
 	n     int
 	start error
+	clear error
 }
 
 func (f *fake) BulkLoad(context.Context, string) (driver.BulkLoad, error) {
@@ -56,7 +57,7 @@ func (f *bulkFake) ControlBulkLoad(_ context.Context, table, how string) error {
 
 func (f *bulkFake) ClearBulkLoad(_ context.Context, table string) error {
 	f.bulk.asked = append(f.bulk.asked, "clear "+table)
-	return nil
+	return f.bulk.clear
 }
 
 func (*bulkFake) ServerVersion(context.Context, string) (driver.Version, error) {

@@ -59,9 +59,14 @@ func QueryBulkLoadStatus(env commands.Env) spec.Command {
 
 func bulkSummary(app driver.App, b driver.BulkLoad) *spec.Table {
 	columns := []spec.Column{
-		{Name: "app_name"}, {Name: "is_bulk_loading", Kind: spec.Bool}, {Name: "app_bulk_load_status"}, {Name: "bulk_load_err"},
-		{Name: "app_total_download_progress", Kind: spec.Int, Unit: "%"}, {Name: "app_total_ingestion_progress", Kind: spec.Int, Unit: "%"},
-		{Name: "partitions_ingested", Kind: spec.Int}, {Name: "partition_count", Kind: spec.Int},
+		{Name: "app_name"},
+		{Name: "is_bulk_loading", Kind: spec.Bool},
+		{Name: "app_bulk_load_status"},
+		{Name: "bulk_load_err"},
+		{Name: "app_total_download_progress", Kind: spec.Int, Unit: "%"},
+		{Name: "app_total_ingestion_progress", Kind: spec.Int, Unit: "%"},
+		{Name: "partitions_ingested", Kind: spec.Int},
+		{Name: "partition_count", Kind: spec.Int},
 	}
 	p := progressOf(b, nil)
 	var download, ingestion any
@@ -90,8 +95,12 @@ func bulkSummary(app driver.App, b driver.BulkLoad) *spec.Table {
 
 func bulkPartitions(b driver.BulkLoad) *spec.Table {
 	columns := []spec.Column{
-		{Name: "partition_index", Kind: spec.Int}, {Name: "partition_status"}, {Name: "download_progress", Kind: spec.Int, Unit: "%"},
-		{Name: "replicas", Kind: spec.Int}, {Name: "is_paused", Kind: spec.Bool}, {Name: "is_cleaned_up", Kind: spec.Bool},
+		{Name: "partition_index", Kind: spec.Int},
+		{Name: "partition_status"},
+		{Name: "download_progress", Kind: spec.Int, Unit: "%"},
+		{Name: "replicas", Kind: spec.Int},
+		{Name: "is_paused", Kind: spec.Bool},
+		{Name: "is_cleaned_up", Kind: spec.Bool},
 	}
 	var rows []spec.Row
 	for i, p := range b.Partitions {
@@ -122,8 +131,13 @@ func every(p driver.BulkPartition, of func(driver.BulkReplica) *bool) any {
 
 func bulkReplicas(b driver.BulkLoad, partition int) *spec.Table {
 	columns := []spec.Column{
-		{Name: "partition_index", Kind: spec.Int}, {Name: "node_address"}, {Name: "download_progress", Kind: spec.Int, Unit: "%"}, {Name: "download_status"},
-		{Name: "ingestion_status"}, {Name: "is_paused", Kind: spec.Bool}, {Name: "is_cleaned_up", Kind: spec.Bool},
+		{Name: "partition_index", Kind: spec.Int},
+		{Name: "node_address"},
+		{Name: "download_progress", Kind: spec.Int, Unit: "%"},
+		{Name: "download_status"},
+		{Name: "ingestion_status"},
+		{Name: "is_paused", Kind: spec.Bool},
+		{Name: "is_cleaned_up", Kind: spec.Bool},
 	}
 	t := &spec.Table{Section: "single_partition", Columns: columns}
 	if partition >= len(b.Partitions) {

@@ -37,6 +37,7 @@ func SplitBackup(env commands.Env) spec.Command {
 			spec.Flag{Name: "parallel", Kind: spec.ArgInt, Default: "0", Help: "partitions worked on at once; 0 is one for each processor"},
 			spec.Flag{Name: "memory", Kind: spec.ArgInt, Default: "256", Help: "MiB held at most, besides what open files need"},
 			spec.Flag{Name: "max-rate", Kind: spec.ArgRate, Help: "read no faster than this; job rate changes it while it runs"},
+			spec.Flag{Name: "engine", Kind: spec.ArgEnum, Values: []string{nativeEngine, sparkEngine}, Default: nativeEngine, Help: "what does the work; spark only says why there is no such job to be had"},
 			spec.Flag{Name: "temp", Kind: spec.ArgFile, Help: "a folder for temporary files, which are needed when neither number of partitions divides the other"},
 		),
 		Examples: []spec.Example{
@@ -99,7 +100,23 @@ func planSplit(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Pl
 	return plan, nil
 }
 
+// What may split a backup.
+const (
+	nativeEngine = "native"
+	sparkEngine  = "spark"
+)
+
+// noSpark says why no job for Spark can be printed.
+func noSpark() error {
+	return spec.Errorf(spec.Unable, "there is no job for Spark to print: Pegasus-spark is a library without a program that splits backups; what it has to read them finds them by policy and day, "+
+		"not by the id of a one-time backup, and its classes differ from version to version").
+		WithHint("--engine %s does it on this machine, as fast as it reads and writes, within --memory; it goes on after a crash", nativeEngine)
+}
+
 func splitFlags(call *spec.Call) (*backupSplit, error) {
+	if call.String("engine") == sparkEngine {
+		return nil, noSpark()
+	}
 	n, id, version := call.Int("partitions"), call.Int("app-id"), call.Int("data-version")
 	parallel, memory := call.Int("parallel"), call.Int("memory")
 	x := &backupSplit{version: int(version), parallel: int(parallel), memory: memory << 20, temp: call.String("temp"), cluster: cmp.Or(call.String("cluster"), call.Cluster)}

@@ -1,9 +1,12 @@
 package coldbackup_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"shardsh/cluster/pegasus/backuptest"
 	"shardsh/cluster/pegasus/coldbackup"
 )
 
@@ -35,5 +38,38 @@ func FuzzDocuments(f *testing.F) {
 		}
 		_, _ = coldbackup.ParseInfo(b)
 		_, _ = coldbackup.ParseSideCar(b)
+	})
+}
+
+// FuzzInput looks at whatever may be there of a bulk load's input; what it calls good is for the table that it was asked about.
+func FuzzInput(f *testing.F) {
+	for _, list := range []string{
+		`{"files":[{"name":"a.sst","size":5,"md5":""}],"file_total_size":5}`, `{"files":[null],"Files":[{}],"file_total_size":0}`,
+		`{"files":[{"name":"a.sst","size":5,"md5":""},{"name":"b.sst","size":0,"md5":""}],"file_total_size":5}`, `{"files":[]}`, "null",
+	} {
+		f.Add([]byte(`{"app_id":7,"app_name":"TableB","partition_count":1}`), []byte(list), []byte("table"))
+	}
+	want := coldbackup.LoadInfo{AppID: 7, AppName: "TableB", PartitionCount: 1}
+	f.Fuzz(func(t *testing.T, info, list, table []byte) {
+		dir := t.TempDir()
+		for name, content := range map[string][]byte{"bulk_load_info": info, "0/bulk_load_metadata": list, "0/a.sst": table} {
+			name = filepath.Join(dir, filepath.FromSlash(name))
+			if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(name, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		in, err := coldbackup.LoadInput(t.Context(), backuptest.Dir(dir), "", want, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(in.Problems) == 0 && (*in.Info != want || len(in.Partitions[0].Files) == 0) {
+			t.Errorf("%+v has no problem", in)
+		}
+		if _, err := coldbackup.CheckInput(t.Context(), backuptest.Dir(dir), in, 1, func(int64) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
 	})
 }

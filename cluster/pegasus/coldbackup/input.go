@@ -211,6 +211,9 @@ func asServersRead(data []byte, m *LoadMetadata) error {
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return err
 	}
+	if len(raw.Files) != len(m.Files) {
+		return errors.New("its files are there twice")
+	}
 	for i, f := range m.Files {
 		if err := hasKeys(raw.Files[i], "name", "size", "md5"); err != nil {
 			return fmt.Errorf("file %d: %w", i, err)

@@ -34,11 +34,21 @@ func FuzzTable(f *testing.F) {
 		it := table.NewIterator()
 		defer it.Close()
 		entries := 0
+		var ends [][]byte
 		for it.Next() {
 			entries += len(it.Key().User) + len(it.Value())
+			if key := bytes.Clone(it.Key().User); len(ends) < 2 {
+				ends = append(ends, key)
+			} else {
+				ends[1] = key
+			}
 		}
+		first, last, err := table.Bounds()
 		if it.Err() != nil {
 			return
+		}
+		if err == nil && len(ends) > 0 && (!bytes.Equal(first, ends[0]) || !bytes.Equal(last, ends[len(ends)-1])) {
+			t.Fatalf("from %x to %x instead of %x", first, last, ends)
 		}
 		if again := table.NewIterator(); again.SeekGE([]byte(key)) {
 			again.Next()
