@@ -44,6 +44,7 @@ integration: ## the tests across processes and against real servers
 	.ci/integration $(TESTFLAGS)
 
 bench: ## one line per figure: BENCH name ours=... reference=... ratio=... unit=...
+	@for tool in versitygw rclone; do .ci/tool $$tool >/dev/null || exit; done # may take longer than a test
 	@{ $(GO) test -run '^$$' -bench . -benchtime 1x ./... ; echo "status $$?"; } | awk ' \
 		$$1 == "status" { status = $$2; next } sub(/^.*BENCH /, "BENCH ") { print; n++; next } \
 		/FAIL|panic|^    / { print > "/dev/stderr" } END { exit status || !n }'
