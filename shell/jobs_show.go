@@ -112,7 +112,10 @@ func progressText(busy time.Duration, f spec.Figures, v speed) string {
 	if unit == "" {
 		unit = "rows"
 	}
-	parts = append(parts, fmt.Sprintf("%d %s", f.Done, unit), fmt.Sprintf("%.0f %s/s", v.Rows, unit))
+	if f.Parts == 0 || unit != "partitions" { // what counts them says so once
+		parts = append(parts, fmt.Sprintf("%d %s", f.Done, unit))
+	}
+	parts = append(parts, fmt.Sprintf("%.0f %s/s", v.Rows, unit))
 	if f.Bytes > 0 || f.TotalBytes > 0 {
 		parts = append(parts, fmt.Sprintf("%.1f MB/s", v.Bytes/1e6))
 	}
