@@ -319,8 +319,14 @@ func TestColdBackupRefusals(t *testing.T) {
 	if _, err := os.Stat(b.place("disk", "onebox", id, "backup_info")); !errors.Is(err, os.ErrNotExist) || !b.status("demo", id).End.IsZero() {
 		t.Errorf("it is complete before its files are there: %v", err)
 	}
+	if found, err := b.Examine(t.Context()); err != nil || len(found) != 1 || found[0].Kind != "backup" || found[0].Object != "demo" || found[0].Bad {
+		t.Errorf("while it runs: %+v, %v", found, err)
+	}
 	b.arm("backup.upload", 0)
 	b.eventually("it is complete", func() bool { return !b.status("demo", id).End.IsZero() })
+	if found, err := b.Examine(t.Context()); err != nil || len(found) != 0 {
+		t.Errorf("when it is complete: %+v, %v", found, err)
+	}
 	b.read(b.place("disk", "onebox", id, "backup_info"))
 	if n := b.uploads(); n != 0 {
 		t.Errorf("still %d bytes are being uploaded", n)

@@ -52,6 +52,7 @@ func (d *Driver) Examine(ctx context.Context) ([]cluster.Finding, error) {
 		found = append(found, examineEnvs(a)...)
 	}
 	found = append(found, d.examineBulkLoads(ctx, apps)...)
+	found = append(found, d.examineBackups(ctx, apps)...)
 	return append(found, d.examineDuplications(ctx, apps)...), nil
 }
 

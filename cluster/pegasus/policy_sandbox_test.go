@@ -99,6 +99,9 @@ func TestPolicyGoesOn(t *testing.T) {
 	if err := b.ChangeBackupPolicy(t.Context(), "slow", PolicyChange{Disable: new(true), Force: true}); codeOf(err) != wire.CodeBusy {
 		t.Errorf("while it runs: %v", err) // 2.5 passes over Force
 	}
+	if found, err := b.Examine(t.Context()); err != nil || len(found) != 1 || found[0].Kind != "backup" || found[0].Object != "slow" {
+		t.Errorf("while it runs: %+v, %v", found, err)
+	}
 	nodes := b.c.Nodes()
 	i := slices.IndexFunc(nodes, func(n sandbox.NodeStatus) bool { return n.Role == "replica-server" })
 	b.do(b.c.Kill(t.Context(), nodes[i].Endpoint))

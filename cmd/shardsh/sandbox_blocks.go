@@ -69,6 +69,15 @@ type blocks struct{ s storage.Service }
 
 func (b blocks) Close() error { return b.s.Close() }
 
+// RemoveAll is how the meta server removes backups of a policy that are too many.
+func (b blocks) RemoveAll(ctx context.Context, name string) error {
+	err := storage.RemoveAll(ctx, b.s, name, nil)
+	if storage.ReasonOf(err) == storage.NoFile {
+		return nil
+	}
+	return err
+}
+
 func (b blocks) Open(ctx context.Context, name string) (rocksdb.File, error) {
 	e, err := b.s.Stat(ctx, name)
 	if err == nil && e.Dir {
