@@ -177,7 +177,12 @@ func (k bulkControl) look(ctx context.Context, c bulkLoader, table string) (bool
 }
 
 // statusWord is a status in a word.
-func statusWord(status string) string { return strings.ToLower(strings.TrimPrefix(status, "BLS_")) }
+func statusWord(status string) string {
+	if status == "BLS_CANCELED" {
+		return "cancelled"
+	}
+	return strings.ToLower(strings.TrimPrefix(status, "BLS_"))
+}
 
 // ClearBulkLoad has the servers forget.
 func ClearBulkLoad(env commands.Env) spec.Command {
