@@ -73,6 +73,10 @@ const (
 	saveEvery  = time.Second
 )
 
+// copyAttempts is how often a file is tried before the copy gives up: with the pauses between, for about a minute, in which
+// another namenode has taken over, or a busy service got its breath.
+const copyAttempts = 8
+
 // transferRun is a copy at work.
 type transferRun struct {
 	*transfer
@@ -84,6 +88,8 @@ type transferRun struct {
 	state   copyState
 	changed bool // since it was saved
 	at      storage.Progress
+	retries int64
+	held    string // what is tried again, "" when nothing is
 }
 
 // run copies what the journal does not have.
@@ -109,7 +115,7 @@ func (t *transfer) run(ctx context.Context, w spec.Work) error {
 		}
 	})
 	_, err = storage.CopyAll(copying, t.from, t.into, rest, storage.CopyOptions{
-		Parallel: t.parallel, Limit: limit, Progress: r.progress, Done: r.arrived,
+		Parallel: t.parallel, Limit: limit, Attempts: copyAttempts, Progress: r.progress, Done: r.arrived, Retry: r.again,
 	})
 	broken := context.Cause(copying) // before it is stopped here
 	stop(nil)
@@ -202,7 +208,15 @@ func (r *transferRun) arrived(c storage.Copied) {
 	if c.Skipped {
 		r.state.Same++
 	}
-	r.changed = true
+	r.changed, r.held = true, ""
+}
+
+func (r *transferRun) again(m storage.Move, err error) {
+	r.mu.Lock()
+	r.retries++
+	r.held = fmt.Sprintf("%s is tried again: %v", m.From.Path, err)
+	r.mu.Unlock()
+	r.show()
 }
 
 // show tells the figures of this run and those before it.
@@ -212,7 +226,7 @@ func (r *transferRun) show() {
 	f := spec.Figures{
 		Done: int64(r.before.Files + r.at.Files), Total: int64(r.before.TotalFiles), Unit: "files",
 		Bytes: r.before.Bytes + r.at.Bytes, TotalBytes: r.before.TotalBytes,
-		Counts: []spec.Count{{Name: "same", N: int64(r.state.Same)}},
+		Counts: []spec.Count{{Name: "same", N: int64(r.state.Same)}, {Name: "retries", N: r.retries}}, Held: r.held,
 	}
 	r.mu.Unlock()
 	if rate.Rows > 0 {

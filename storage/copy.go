@@ -31,6 +31,8 @@ type CopyOptions struct {
 	Keep bool
 	// Progress is told how far the copy is, whenever that has changed, from several goroutines but never at once.
 	Progress func(Progress)
+	// Retry is told of each file that has failed and is tried again after the pause, as Progress is.
+	Retry func(Move, error)
 	// Done is told of each file that is at its destination, copied or skipped, as Progress is.
 	Done func(Copied)
 }
@@ -190,6 +192,7 @@ func (c *copier) file(ctx context.Context, m Move) error {
 		if ctx.Err() != nil || attempt >= positive(c.o.Attempts, 5) || !retryable(err) {
 			return err
 		}
+		c.again(m, err)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -197,6 +200,15 @@ func (c *copier) file(ctx context.Context, m Move) error {
 		}
 		pause = min(2*pause, 30*time.Second)
 	}
+}
+
+func (c *copier) again(m Move, err error) {
+	if c.o.Retry == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.o.Retry(m, err)
 }
 
 func (c *copier) arrived(made Copied) {

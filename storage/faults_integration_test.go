@@ -75,6 +75,7 @@ func attempts(t *testing.T, s storage.Service) map[string]error {
 }
 
 func TestRealHDFSNamenodes(t *testing.T) {
+	storagetest.OwnServer(t, server(t, "SHARDSH_TEST_HDFS_CONTROL"))
 	c := hdfsConfig(t)
 	s := open(t, c)
 	storagetest.Write(t, s, "before", storagetest.Bytes(3<<20, 1))
@@ -117,6 +118,7 @@ func TestRealHDFSNamenodes(t *testing.T) {
 // A datanode that closes in the middle of a block fails the file; the copy writes it again, and nothing half-written is
 // ever there.
 func TestRealHDFSDatanodeDies(t *testing.T) {
+	storagetest.OwnServer(t, server(t, "SHARDSH_TEST_HDFS_CONTROL"))
 	s := open(t, hdfsConfig(t))
 	w, err := s.Create(t.Context(), "d/alone", -1)
 	if err != nil {

@@ -59,6 +59,7 @@ func hdfsConfig(t *testing.T) storage.Config {
 
 func hdfsAt(t *testing.T, root string) storage.Config {
 	t.Helper()
+	storagetest.ShareServer(t, server(t, "SHARDSH_TEST_HDFS_CONTROL"))
 	c := storage.Config{
 		Name: "hdfs", Type: storage.HDFSType, Args: []string{"hdfs://" + server(t, "SHARDSH_TEST_HDFS"), root}, Timeout: 10 * time.Second, Stall: 20 * time.Second,
 	}

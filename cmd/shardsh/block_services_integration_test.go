@@ -15,6 +15,7 @@ import (
 
 	"shardsh/cluster/pegasus"
 	"shardsh/commands/spec"
+	"shardsh/storage/storagetest"
 )
 
 // realServer answers what .ci/integration says about a server it started.
@@ -34,21 +35,28 @@ func freshName() string { return fmt.Sprintf("shell%d", time.Now().UnixNano()) }
 func s3Section(t *testing.T, name string) string {
 	t.Helper()
 	at, bucket := realServer(t, "SHARDSH_TEST_S3"), freshName()
-	keys := credentials.NewStaticV4(realServer(t, "SHARDSH_TEST_S3_ACCESS_KEY"), realServer(t, "SHARDSH_TEST_S3_SECRET_KEY"), "")
-	admin, err := minio.New(strings.TrimPrefix(at, "http://"), &minio.Options{Creds: keys})
-	if err == nil {
-		err = admin.MakeBucket(t.Context(), bucket, minio.MakeBucketOptions{})
-	}
-	if err != nil {
+	if err := s3Admin(t).MakeBucket(t.Context(), bucket, minio.MakeBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return fmt.Sprintf("[block_service.%s]\ntype = s3_service\nargs = %s %s some/prefix\naccess_key_env = SHARDSH_TEST_S3_ACCESS_KEY\n"+
 		"secret_key_env = SHARDSH_TEST_S3_SECRET_KEY\n", name, at, bucket)
 }
 
+// s3Admin is another client of the S3.
+func s3Admin(t *testing.T) *minio.Client {
+	t.Helper()
+	keys := credentials.NewStaticV4(realServer(t, "SHARDSH_TEST_S3_ACCESS_KEY"), realServer(t, "SHARDSH_TEST_S3_SECRET_KEY"), "")
+	admin, err := minio.New(strings.TrimPrefix(realServer(t, "SHARDSH_TEST_S3"), "http://"), &minio.Options{Creds: keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return admin
+}
+
 // hdfsSection is one for a directory on the real HDFS.
 func hdfsSection(t *testing.T, name string) string {
 	t.Helper()
+	storagetest.ShareServer(t, realServer(t, "SHARDSH_TEST_HDFS_CONTROL"))
 	return fmt.Sprintf("[block_service.%s]\ntype = hdfs_service\nargs = hdfs://%s /shell/%s\n", name, realServer(t, "SHARDSH_TEST_HDFS"), freshName())
 }
 
@@ -60,6 +68,7 @@ func TestBackupOnRealHDFS(t *testing.T) {
 }
 
 func backupOnHDFS(t *testing.T, rows int, flags ...string) {
+	storagetest.ShareServer(t, realServer(t, "SHARDSH_TEST_HDFS_CONTROL"))
 	b := newBackupLab(t, rows, append(flags, "--block-service", "hdfs_zjy=hdfs://"+realServer(t, "SHARDSH_TEST_HDFS"))...)
 	b.addSection(s3Section(t, "s3_main"))
 	begun := time.Now()
