@@ -280,6 +280,17 @@ func TestBackupInterrupted(t *testing.T) {
 		t.Errorf("it says %s", text)
 	}
 	b.rate("500")
+	// Where no limit is held job rate changes nothing, and that is said.
+	b.run(0, "remote_command -t replica-server nfs.max_send_rate_megabytes_per_disk 40")
+	r = b.start("job resume j1")
+	eventually(t, "the rate is of no use", func() bool {
+		j, _ := b.show()
+		return strings.Contains(j.Held, "none is held, and so job rate changes nothing")
+	})
+	if err := r.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	r.exit(130)
 	b.run(0, "sandbox break backup.upload 0")
 	if got := b.answer(b.run(0, "job resume j1")); got.Status != "complete" || len(b.known()) != 1 {
 		t.Errorf("it ended with %+v", got)

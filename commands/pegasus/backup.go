@@ -206,6 +206,9 @@ func planBackup(ctx context.Context, env commands.Env, call *spec.Call) (*spec.P
 	if x.limit, err = planSendRate(ctx, env, call, x.c, plan); err != nil {
 		return nil, err
 	}
+	if len(plan.Holds) > 0 {
+		plan.Notes = append(plan.Notes, "raise it in phase 2 only, when checkpoints are made and disks have calmed down, by 50 at a time")
+	}
 	plan.Steps = []spec.Step{x.step()}
 	x.limit.finish(plan)
 	plan.Answers = x.answer

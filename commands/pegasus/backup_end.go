@@ -54,9 +54,13 @@ func (r *backupRun) held() string {
 		return "waits until no server uploads any more"
 	case r.seen.away != "":
 		return r.seen.away + " is not alive: when it was ended, the backup will never be complete"
+	case r.unlimited != nil:
+		return limitText(r.unlimited)
 	}
 	return ""
 }
+
+func limitText(err error) string { return "the limit could not be changed: " + err.Error() }
 
 // phase says which of the two phases it is in, as far as that can be derived.
 func (r *backupRun) phase(under []string) string {

@@ -39,6 +39,8 @@ type backupRun struct {
 	moved time.Time // when something got further, as seen from here
 	mark  string    // what it was then
 	quiet error     // the last look failed with it
+	// unlimited is why what servers send is not limited as job rate wants it.
+	unlimited error
 }
 
 // Following looks often at first, because small tables are backed up within seconds.
@@ -169,9 +171,7 @@ func (r *backupRun) adopt(ctx context.Context) (int64, error) {
 func (r *backupRun) followTo(ctx context.Context) error {
 	pause := followFirst
 	for {
-		if err := r.limit.follow(ctx, r.w.Rate()); err != nil && ctx.Err() == nil {
-			r.w.Detail("the limit could not be changed: %v", err)
-		}
+		r.unlimited = r.limit.follow(ctx, r.w.Rate())
 		done, err := r.look(ctx)
 		switch {
 		case ctx.Err() != nil:

@@ -30,6 +30,8 @@ type restoreRun struct {
 	state restoreState
 	moved time.Time
 	mark  string
+	// unlimited is why what servers send is not limited as job rate wants it.
+	unlimited error
 }
 
 // readAll reads the backup before anything is sent.
@@ -129,9 +131,7 @@ func (r *restoreRun) refused(err error) error {
 func (r *restoreRun) followTo(ctx context.Context) error {
 	pause := followFirst
 	for {
-		if err := r.limit.follow(ctx, r.w.Rate()); err != nil && ctx.Err() == nil {
-			r.w.Detail("the limit could not be changed: %v", err)
-		}
+		r.unlimited = r.limit.follow(ctx, r.w.Rate())
 		app, now, err := r.c.RestoreStatus(ctx, r.state.ID)
 		switch {
 		case ctx.Err() != nil:
@@ -189,6 +189,9 @@ func (r *restoreRun) show(app driver.App, now driver.Restore) (done bool) {
 	}
 	if mark := fmt.Sprint(parts, app.Status); mark != r.mark {
 		r.mark, r.moved = mark, time.Now()
+	}
+	if r.unlimited != nil {
+		f.Held = limitText(r.unlimited)
 	}
 	r.w.Progress(f.Done, f.Total, f.Unit)
 	r.w.Show(f)

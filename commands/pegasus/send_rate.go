@@ -88,7 +88,7 @@ func planSendRate(ctx context.Context, env commands.Env, call *spec.Call, c send
 	}
 	l.command, l.was, l.now = command, values[0], want
 	plan.Holds = append(plan.Holds, l.hold(want))
-	return note("%s is held at %d (it is %s), and put back in the end; job rate ID %dMB/s raises it meanwhile: wait for phase 2, and go up by 50", command, want, values[0], want+50)
+	return note("%s is held at %d (it is %s), and put back in the end; job rate ID %dMB/s raises it meanwhile", command, want, values[0], want+50)
 }
 
 // finish adds the step that puts back what a killed shell has left.
@@ -123,8 +123,11 @@ func (l *sendRate) hold(want int64) spec.Hold {
 
 // follow sets what `job rate` has asked for since.
 func (l *sendRate) follow(ctx context.Context, wanted spec.Rate) error {
-	if l.command == "" {
+	switch {
+	case l.command == "" && wanted == l.during:
 		return nil
+	case l.command == "":
+		return spec.Errorf(spec.Refused, "none is held, and so job rate changes nothing: remote_command -t replica-server %s 100 does", sendRateNew)
 	}
 	want, text := megabytes(wanted), ""
 	if wanted.Bytes <= 0 {
