@@ -158,7 +158,7 @@ var masks = []struct {
 	{regexp.MustCompile(`\b\d+(\.\d+)?(ms|µs)\b`), "<took>"},
 	{regexp.MustCompile(`\b1[789]\d{8}\b`), "<dup_id>"},               // Unix seconds
 	{regexp.MustCompile(`\b1(7[6-9]|[89]\d)\d{10}\b`), "<backup_id>"}, // Unix milliseconds, of later than 2025
-	{regexp.MustCompile(`[\d.]+ (\w+)/s\b`), "<n> $1/s"},
+	{regexp.MustCompile(`[\d.]+ (MB|files|partitions|rows)/s\b`), "<n> $1/s"},
 	{regexp.MustCompile(`\b\d+s (\d+ (?:files|partitions|rows) <n>)`), "<took> $1"},
 	{regexp.MustCompile(`\bballot \d+, primary`), "ballot <n>, primary"}, // a learner that had to begin again counts, too
 	{regexp.MustCompile(`"age":[\d.]+`), `"age":<age>`},
