@@ -139,7 +139,7 @@ func (r *bulkRun) start(ctx context.Context, now driver.BulkLoad) error {
 	}
 	if spec.KindOf(err) != spec.UnknownOutcome {
 		r.state = bulkState{}
-		return errors.Join(err, r.w.Save(r.state))
+		return errors.Join(r.whyBusy(ctx, err), r.w.Save(r.state))
 	}
 	fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), startedPatience)
 	defer cancel()
@@ -147,6 +147,19 @@ func (r *bulkRun) start(ctx context.Context, now driver.BulkLoad) error {
 		return r.begun()
 	}
 	return &spec.Error{Kind: spec.UnknownOutcome, Err: err, Hint: "job resume looks whether it has begun, and starts it only if not"}
+}
+
+// whyBusy tells a meta server that loads a table from one that only believes so.
+func (r *bulkRun) whyBusy(ctx context.Context, err error) error {
+	var e *spec.Error
+	if !errors.As(err, &e) || e.Code != "ERR_BUSY" {
+		return err
+	}
+	apps, wrong := r.c.Apps(ctx, "available")
+	if wrong != nil || slices.ContainsFunc(apps, func(a driver.App) bool { return a.BulkLoading }) {
+		return err
+	}
+	return e.WithHint("no table is being loaded: the meta server keeps the lock of one that was dropped meanwhile, until it is started again")
 }
 
 // startedPatience bounds looking what became of a start that nobody answered.

@@ -273,7 +273,7 @@ func TestBulkLoadRunFails(t *testing.T) {
 		hint  string
 		again bool // the next run starts anew
 	}{
-		"refused":                {start: busy, loads: []driver.BulkLoad{load(bulkNone, 0)}, want: "ERR_BUSY", again: true},
+		"refused":                {start: busy, loads: []driver.BulkLoad{load(bulkNone, 0)}, want: "ERR_BUSY", hint: "keeps the lock of one that was dropped", again: true},
 		"no answer":              {start: lost, loads: []driver.BulkLoad{load(bulkNone, 0)}, kind: spec.UnknownOutcome, want: "no answer", hint: "job resume looks", again: true},
 		"no answer, but begun":   {start: lost, loads: []driver.BulkLoad{load(bulkNone, 0), load("BLS_DOWNLOADING", 4), succeeded(4)}},
 		"loading already":        {loads: []driver.BulkLoad{load("BLS_DOWNLOADING", 4)}, kind: spec.Refused, want: "is being bulk loaded already", hint: "nothing was sent"},
