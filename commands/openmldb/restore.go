@@ -87,6 +87,9 @@ func planRestore(ctx context.Context, env commands.Env, line *spec.Call) (*spec.
 		e := severalBackups(l, found)
 		return nil, spec.Errorf(spec.Usage, "%w", e).WithHint("%s; or --all", spec.HintOf(e))
 	}
+	if err := oneOfEach(l, found); err != nil {
+		return nil, err
+	}
 	if one.c, err = copyingOf(line.Cluster)(env.Open(ctx, line.Cluster)); err != nil {
 		return nil, err
 	}
@@ -104,6 +107,23 @@ func planRestore(ctx context.Context, env commands.Env, line *spec.Call) (*spec.
 		}
 	}
 	return plan, nil
+}
+
+// oneOfEach refuses to make one table of two backups.
+func oneOfEach(l storage.Location, found []backup.Found) error {
+	dirs := map[driver.TableName]string{}
+	for _, f := range found {
+		if f.Manifest == nil {
+			continue
+		}
+		name := f.Manifest.TableName()
+		if other, twice := dirs[name]; twice {
+			return spec.Errorf(spec.Usage, "both %s and %s are backups of %s", storage.Location{Service: l.Service, Path: other},
+				storage.Location{Service: l.Service, Path: f.Dir}, name).WithHint("name the folder of one of them")
+		}
+		dirs[name] = f.Dir
+	}
+	return nil
 }
 
 func restoreUsage(line *spec.Call) error {

@@ -13,6 +13,7 @@ import (
 
 	"shardsh/cluster/openmldb"
 	"shardsh/commands/spec"
+	"shardsh/storage"
 )
 
 // Every index of a restored table has what it had: whatever the types, the bytes, the TTLs, and what was deleted from one
@@ -339,6 +340,9 @@ func TestList(t *testing.T) {
 			t.Errorf("%s: %v", dir, err)
 		}
 	}
+	if err := storage.WriteFile(t.Context(), l.s, "c/"+ManifestFile, []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
 	var got []string
 	for f, err := range List(t.Context(), l.s, "") {
 		if err != nil {
@@ -346,7 +350,8 @@ func TestList(t *testing.T) {
 		}
 		got = append(got, fmt.Sprintf("%s %v %v %s", f.Dir, f.Manifest != nil, f.Begun != nil, f.Why))
 	}
-	if want := []string{"a/flow true false ", "b false true it was not finished"}; !slices.Equal(got, want) {
+	want := []string{"a/flow true false ", "b false true it was not finished", "c false false SHA256SUMS: it is missing"}
+	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
 	if _, err := Load(t.Context(), l.s, "nowhere"); spec.KindOf(err) != spec.NotFound {

@@ -45,7 +45,7 @@ type fileWriter struct {
 	buf   *bufio.Writer
 	sum   hash.Hash
 	size  int64
-	table *parquet.Writer
+	table *parquet.GenericWriter[any]
 }
 
 func (w *fileWriter) Write(p []byte) (int, error) {
@@ -61,7 +61,7 @@ func newFile(ctx context.Context, s storage.Service, name string, schema *parque
 		return nil, err
 	}
 	w := &fileWriter{out: out, buf: bufio.NewWriterSize(out, 1<<20), sum: sha256.New()}
-	w.table = parquet.NewWriter(w, schema, parquet.CreatedBy("shardsh", "1", ""), parquet.DataPageVersion(1))
+	w.table = parquet.NewGenericWriter[any](w, schema, parquet.CreatedBy("shardsh", "1", ""), parquet.DataPageVersion(1))
 	return w, nil
 }
 

@@ -81,6 +81,10 @@ func look(ctx context.Context, s storage.Service, dir string, manifest bool) (f 
 			f.Why = strings.TrimPrefix(d.Path, dir+"/") + ": " + d.Why
 			return f, true, nil
 		}
+		if spec.KindOf(err) == spec.Unable { // somebody else's, or of another version
+			f.Why = rootCause(err).Error()
+			return f, true, nil
+		}
 		return f, true, err
 	}
 	data, err := storage.ReadFile(ctx, s, path.Join(dir, BegunFile), largestBegun)
@@ -128,7 +132,7 @@ func Load(ctx context.Context, s storage.Service, dir string) (*Manifest, error)
 		return nil, damaged(s, name, "it makes no sense: %v", err)
 	}
 	if m.Format != format {
-		return nil, spec.Errorf(spec.Unable, "the backup in %s is of format %d, and this version reads %d", place, m.Format, format)
+		return nil, spec.Errorf(spec.Unable, "the backup in %s is of format %d, and this version reads format %d", place, m.Format, format)
 	}
 	m.sha256, m.sizes = listed[ManifestFile], [2]int64{int64(len(data)), size}
 	if err := m.check(listed); err != nil {
