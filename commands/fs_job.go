@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -17,31 +18,34 @@ import (
 // copyState is what a copy goes on from. Files are numbered in the order of their paths, which the identity of the job
 // vouches for.
 type copyState struct {
-	First  int   `json:"first"`            // so many of the first files are at their destination
-	Beyond []int `json:"beyond,omitempty"` // and these
-	Same   int   `json:"same,omitempty"`   // of them were there before
+	// Done are the files that are at their destination: ranges, the end not included, in order and apart from each other.
+	// Files are taken in order, so that there are hardly more ranges than files under way.
+	Done [][2]int `json:"done"`
+	Same int      `json:"same,omitempty"` // of them were there before
 }
 
 // add notes that a file is at its destination.
-func (s *copyState) add(i int) {
-	at, _ := slices.BinarySearch(s.Beyond, i)
-	s.Beyond = slices.Insert(s.Beyond, at, i)
-	n := 0
-	for n < len(s.Beyond) && s.Beyond[n] == s.First {
-		s.First++
-		n++
+func (s *copyState) add(file int) {
+	at, _ := slices.BinarySearchFunc(s.Done, file, func(r [2]int, file int) int { return cmp.Compare(r[1], file) })
+	switch {
+	case at == len(s.Done) || file < s.Done[at][0]-1:
+		s.Done = slices.Insert(s.Done, at, [2]int{file, file + 1})
+	case file == s.Done[at][0]-1:
+		s.Done[at][0] = file
+	case file == s.Done[at][1]:
+		s.Done[at][1]++
+		if next := at + 1; next < len(s.Done) && s.Done[next][0] == file+1 {
+			s.Done[at][1] = s.Done[next][1]
+			s.Done = slices.Delete(s.Done, next, next+1)
+		}
 	}
-	s.Beyond = slices.Delete(s.Beyond, 0, n)
 }
 
 // has lists which of n files are noted.
 func (s *copyState) has(n int) []bool {
 	all := make([]bool, n)
-	for i := range min(s.First, n) {
-		all[i] = true
-	}
-	for _, i := range s.Beyond {
-		if i >= 0 && i < n {
+	for _, r := range s.Done {
+		for i := max(r[0], 0); i < min(r[1], n); i++ {
 			all[i] = true
 		}
 	}
@@ -137,7 +141,7 @@ func (t *transfer) run(ctx context.Context, w spec.Work) error {
 // another size, is copied again.
 func (r *transferRun) rest(again bool) []storage.Move {
 	done := r.state.has(len(r.moves))
-	r.state.First, r.state.Beyond = 0, nil
+	r.state.Done = nil
 	var rest []storage.Move
 	for i, m := range r.moves {
 		r.index[m.To] = i
@@ -184,7 +188,7 @@ func (r *transferRun) tend(ctx context.Context, keepRate func()) error {
 func (r *transferRun) save() error {
 	r.mu.Lock()
 	changed, state := r.changed, r.state
-	state.Beyond = slices.Clone(state.Beyond)
+	state.Done = slices.Clone(state.Done)
 	r.changed = false
 	r.mu.Unlock()
 	if !changed {

@@ -181,14 +181,15 @@ func (l *fsLab) journaled(id string) int {
 		}
 	}
 	_, body, _ := bytes.Cut(text, []byte{'\n'})
-	var j struct {
-		First  int
-		Beyond []int
-	}
+	var j struct{ Done [][2]int }
 	if err != nil || json.Unmarshal(body, &j) != nil {
 		l.t.Fatalf("%v: %s", err, text)
 	}
-	return j.First + len(j.Beyond)
+	files := 0
+	for _, r := range j.Done {
+		files += r[1] - r[0]
+	}
+	return files
 }
 
 // killedAt runs a line, which makes or resumes job j1, and kills its process when the journal has so many files.
