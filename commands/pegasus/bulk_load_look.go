@@ -3,6 +3,8 @@ package pegasus
 import (
 	"context"
 	"fmt"
+	"path"
+	"strings"
 	"sync/atomic"
 
 	driver "shardsh/cluster/pegasus"
@@ -114,6 +116,9 @@ func (x *bulkLoad) lookAtInput(ctx context.Context) error {
 		return err
 	}
 	x.input = in
+	if len(in.Partitions) == 0 && len(in.Problems) > 0 {
+		in.Problems[0].Why += x.elsewhere(ctx)
+	}
 	for i, p := range in.Problems {
 		if i == mostProblems {
 			x.block(x.from.String(), "%d more files are not as they should be", len(in.Problems)-i)
@@ -122,6 +127,25 @@ func (x *bulkLoad) lookAtInput(ctx context.Context) error {
 		x.block(at(x.from.Service, p.Path), "%s", p.Why)
 	}
 	return nil
+}
+
+// elsewhere names the folder of another cluster below the root that has an input for the table. It is a help where there is
+// none: that the root cannot be listed is no error of its own.
+func (x *bulkLoad) elsewhere(ctx context.Context) string {
+	root := strings.Trim(x.load.Root, "/")
+	for e, err := range x.store.List(ctx, root) {
+		if err != nil {
+			return ""
+		}
+		if !e.Dir || e.Name == x.load.Cluster {
+			continue
+		}
+		info := path.Join(coldbackup.LoadDir(root, e.Name, x.app.Name), coldbackup.LoadInfoFile)
+		if _, err := x.store.Stat(ctx, info); err == nil {
+			return fmt.Sprintf("; there is one of cluster %s, which -c %s loads", shown(e.Name), shown(e.Name))
+		}
+	}
+	return ""
 }
 
 func (x *bulkLoad) readInput(ctx context.Context) (*coldbackup.Input, error) {
