@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/rogpeppe/go-internal/txtar"
@@ -76,10 +77,17 @@ func transcriptCmds() map[string]func(*testscript.TestScript, bool, []string) {
 	}
 }
 
+// later are times of day that are hours away, for what must not begin while a transcript runs. Outputs have 03:00 and 04:00.
+var later = []string{"LATER", "STILL_LATER"}
+
 func setupTranscript(env *testscript.Env) error {
 	for _, kv := range isolated(env.WorkDir) {
 		name, value, _ := strings.Cut(kv, "=")
 		env.Setenv(name, value)
+	}
+	for i, name := range later {
+		at := time.Now().UTC().Add(time.Duration(6+i) * time.Hour)
+		env.Setenv(name, at.Format("15")+":37")
 	}
 	env.Setenv("PATH", filepath.Dir(program)+string(os.PathListSeparator)+env.Getenv("PATH"))
 	return nil
@@ -174,6 +182,9 @@ func cmdMasked(ts *testscript.TestScript, neg bool, args []string) {
 	got = strings.ReplaceAll(got, ts.Getenv("WORK"), "$WORK")
 	for _, m := range masks {
 		got = m.what.ReplaceAllString(got, m.with)
+	}
+	for i, name := range later {
+		got = strings.ReplaceAll(got, ts.Getenv(name), fmt.Sprintf("%02d:00", 3+i))
 	}
 	if squeeze(got) != squeeze(want) && *update {
 		rewrite(ts, args[1], got)
