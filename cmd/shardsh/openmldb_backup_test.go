@@ -99,6 +99,15 @@ func (l *keptLab) whole() {
 	})
 }
 
+// healthy waits until the nameserver takes a tablet for healthy, or dead.
+func (l *keptLab) healthy(endpoint string, is bool) {
+	l.t.Helper()
+	eventually(l.t, fmt.Sprintf("%s is healthy: %v", endpoint, is), func() bool {
+		all, err := l.d.Tablets(l.t.Context())
+		return err == nil && slices.ContainsFunc(all, func(x openmldb.Tablet) bool { return x.Endpoint == endpoint && x.Healthy == is })
+	})
+}
+
 // anew forgets the jobs so far, so that the next one is j1.
 func (l *keptLab) anew() { l.home = l.t.TempDir() }
 
@@ -159,7 +168,9 @@ func (l *keptLab) leaderDies(partition int, line string) {
 	l.home = home
 	run.exit(0)
 	l.home = l.t.TempDir()
+	l.healthy(leader.Endpoint, false)
 	l.run(0, inOpenMLDB, "sandbox start "+leader.Endpoint)
+	l.healthy(leader.Endpoint, true)
 	l.whole()
 }
 

@@ -182,9 +182,11 @@ func TestLeaderDies(t *testing.T) {
 		t.Fatal(err)
 	}
 	sameFiles(t, files(t, filepath.Join(l.root, "still")), files(t, filepath.Join(l.root, "moved")))
+	l.healthy(leader.Endpoint, false)
 	if err := l.server.Start(t.Context(), leader.Endpoint); err != nil {
 		t.Fatal(err)
 	}
+	l.healthy(leader.Endpoint, true)
 	l.whole()
 
 	to := openmldb.TableName{DB: "demo_db", Name: "visits2"}

@@ -180,13 +180,26 @@ func (l *lab) same(a, b openmldb.TableName) {
 // whole waits until every replica has everything.
 func (l *lab) whole() {
 	l.t.Helper()
-	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+	l.eventually("every replica has everything", func() bool {
 		faults, err := l.d.Faults(l.t.Context())
-		if err == nil && len(faults) == 0 {
-			return
-		}
+		return err == nil && len(faults) == 0
+	})
+}
+
+// healthy waits until the nameserver takes a tablet for healthy, or dead.
+func (l *lab) healthy(endpoint string, is bool) {
+	l.t.Helper()
+	l.eventually(fmt.Sprintf("%s is healthy: %v", endpoint, is), func() bool {
+		all, err := l.d.Tablets(l.t.Context())
+		return err == nil && slices.ContainsFunc(all, func(x openmldb.Tablet) bool { return x.Endpoint == endpoint && x.Healthy == is })
+	})
+}
+
+func (l *lab) eventually(what string, ok func() bool) {
+	l.t.Helper()
+	for end := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
-			l.t.Fatal(faults, err)
+			l.t.Fatalf("it does not come about that %s", what)
 		}
 	}
 }
