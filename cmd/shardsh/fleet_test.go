@@ -56,6 +56,13 @@ func (f *fleet) few(more map[string]int) map[string]int {
 	return most
 }
 
+// examined are doctor's: each table's partitions and backups, each node's disks, and none to a node for its decrees.
+func (f *fleet) examined() map[string]int {
+	return map[string]int{
+		wire.QueryConfig.Name: f.tables, wire.QueryBackup.Name: f.tables, wire.QueryPolicy.Name: 1, wire.QueryDisk.Name: f.shape.nodes,
+	}
+}
+
 // TestFleet: every replica of many tables is listed as it is, and no word costs a call for each partition.
 func TestFleet(t *testing.T) {
 	f := newFleet(t, shape{tables: 20, nodes: 40, seed: 1})
@@ -85,8 +92,7 @@ func TestFleet(t *testing.T) {
 	f.compare(t, rows)
 
 	d := answers[fleetDoctor](t, f, "doctor", 0)
-	perTable[wire.QueryDisk.Name] = f.shape.nodes // for full disks; and none to a node for its decrees
-	f.allow(t, "doctor", f.few(perTable))
+	f.allow(t, "doctor", f.few(f.examined()))
 	want := fleetVerdict{true, 40, 40, f.tables, f.partitions(), "any 1 of 40 nodes"}
 	if d.Verdict != want {
 		t.Errorf("the verdict is %+v, want %+v", d.Verdict, want)
@@ -101,7 +107,7 @@ func TestFleetNodeDown(t *testing.T) {
 	f := newFleet(t, shape{tables: 10, nodes: 20, down: 1, seed: 2})
 	f.counted()
 	d := answers[fleetDoctor](t, f, "doctor", 7)
-	f.allow(t, "doctor", f.few(map[string]int{wire.QueryConfig.Name: f.tables, wire.QueryDisk.Name: f.shape.nodes}))
+	f.allow(t, "doctor", f.few(f.examined()))
 	want := fleetVerdict{false, 20, 19, f.tables, f.partitions(), "nothing: each node listed below is needed"}
 	if d.Verdict != want {
 		t.Errorf("the verdict is %+v, want %+v", d.Verdict, want)

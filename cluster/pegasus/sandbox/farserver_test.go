@@ -335,6 +335,7 @@ func TestProcessFindsPortTaken(t *testing.T) {
 	again := &cluster{
 		name: c.name, dir: t.TempDir(), log: t.Logf, spawn: c.spawn, nodeAt: c.nodeAt, metaAts: c.metaAts, gates: c.gates,
 		nodes: make([]replicaNode, len(c.nodes)), metas: make([]metaNode, len(c.metas)), token: link.NewToken(),
+		providers: c.providers,
 	}
 	if err := again.startNode(t.Context(), 0); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("it was started: %v", err)
