@@ -2,6 +2,7 @@ package shell
 
 import (
 	"context"
+	"os"
 	"strings"
 
 	"shardsh/cluster/sandbox"
@@ -72,7 +73,11 @@ func (s *Shell) sandboxPlace(ctx context.Context, name string) (string, error) {
 	s.session.mu.Lock()
 	place := s.session.stood[name]
 	s.session.mu.Unlock()
-	if place == "" {
+	if place != "" {
+		if _, err := os.Stat(place); err != nil {
+			return "", spec.Errorf(spec.NotFound, "the sandbox whose %s it was about is gone: %w", name, err)
+		}
+	} else {
 		client, err := s.sandbox.get(ctx)
 		if err != nil {
 			return "", err

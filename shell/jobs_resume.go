@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -75,11 +74,6 @@ func (s *Shell) goWhere(j *jobSpec) (back func(), err error) {
 			return nil, spec.Errorf(spec.Unable, "cluster %s: this version does not speak to %s", name, c.System)
 		}
 		pinned[name] = target{name: name, system: sys, address: c.Address}
-	}
-	for name, place := range j.Blocks {
-		if _, err := os.Stat(place); err != nil {
-			return nil, spec.Errorf(spec.NotFound, "the sandbox whose %s it was about is gone: %w", name, err)
-		}
 	}
 	aside := s.session.aside()
 	unpin := s.session.pin(pinned, j.Blocks)

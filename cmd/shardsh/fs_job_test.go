@@ -409,18 +409,41 @@ func TestFSJobBackground(t *testing.T) {
 	l.same("what came back of the sandbox", l.tree("own"), l.want)
 }
 
+// TestFSJobOtherSandboxGone: the shell had looked at a sandbox that the job is not about.
+func TestFSJobOtherSandboxGone(t *testing.T) {
+	t.Parallel()
+	l := newFSLab(t, "")
+	r := l.start("fs ls hdfs_zjy:/", "fs put in disk:/x --max-rate 2MB/s")
+	comesAbout(t, "files are copied", func() bool { return l.journaled("j1") >= 2 })
+	r.cmd.Process.Kill()
+	r.exit(-1)
+	place := l.place("hdfs_zjy")
+	comesAbout(t, "the sandbox is gone", func() bool {
+		_, err := os.Stat(place)
+		return errors.Is(err, fs.ErrNotExist)
+	})
+	l.run(0, "job resume j1")
+}
+
+// place is where a block service of the sandbox was when the job began.
+func (l *fsLab) place(name string) string {
+	l.t.Helper()
+	text, err := os.ReadFile(l.path("state", "shardsh", "jobs", "j1", "spec.json"))
+	var j struct{ Blocks map[string]string }
+	if err != nil || json.Unmarshal(text, &j) != nil || j.Blocks[name] == "" {
+		l.t.Fatalf("%v: no place in %s", err, text)
+	}
+	return j.Blocks[name]
+}
+
 // TestFSJobSandboxGone: the block service was one of a sandbox that is gone.
 func TestFSJobSandboxGone(t *testing.T) {
 	t.Parallel()
 	l := newFSLab(t, "")
 	l.killedAt(2, l.dir, "fs put in hdfs_zjy:/x --max-rate 2MB/s")
-	text, err := os.ReadFile(l.path("state", "shardsh", "jobs", "j1", "spec.json"))
-	var j struct{ Blocks map[string]string }
-	if err != nil || json.Unmarshal(text, &j) != nil || j.Blocks["hdfs_zjy"] == "" {
-		t.Fatalf("%v: no place in %s", err, text)
-	}
+	place := l.place("hdfs_zjy")
 	comesAbout(t, "the sandbox is gone", func() bool {
-		_, err := os.Stat(j.Blocks["hdfs_zjy"])
+		_, err := os.Stat(place)
 		return errors.Is(err, fs.ErrNotExist)
 	})
 	if _, errs := l.run(1, "job resume j1"); !strings.Contains(errs, "the sandbox whose hdfs_zjy it was about is gone") {
