@@ -22,7 +22,7 @@ func BlockServices(env Env) spec.Command {
 				if b.Sandbox {
 					kind = "sandbox"
 				}
-				rows = append(rows, spec.Row{b.Name, b.Type, kind, word(b.Where)})
+				rows = append(rows, spec.Row{b.Name, b.Type, kind, Word(b.Where)})
 			}
 			return &spec.Table{Columns: spec.Columns("name", "type", "kind", "args"), Rows: spec.RowsOf(rows...)}, nil
 		},

@@ -250,7 +250,7 @@ func (x *examination) report() (*spec.Table, error) {
 	verdict.Section = "verdict"
 	var found []spec.Row
 	for _, f := range x.findings {
-		found = append(found, spec.Row{string(f.Kind), f.Object, f.What, f.Bad, word(f.Help)})
+		found = append(found, spec.Row{string(f.Kind), f.Object, f.What, f.Bad, Word(f.Help)})
 	}
 	columns := spec.Columns("finding", "object", "what", "bad", "help")
 	columns[3].Kind = spec.Bool

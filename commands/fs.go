@@ -39,7 +39,7 @@ func entryRow(e storage.Entry) spec.Row {
 	if e.Dir {
 		return spec.Row{e.Path + "/", "directory", nil, timeCell(e), nil}
 	}
-	return spec.Row{e.Path, "file", e.Size, timeCell(e), word(e.MD5)}
+	return spec.Row{e.Path, "file", e.Size, timeCell(e), Word(e.MD5)}
 }
 
 func timeCell(e storage.Entry) any {

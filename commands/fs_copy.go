@@ -43,7 +43,7 @@ func FSPut(env Env) spec.Command {
 			if err != nil {
 				return nil, err
 			}
-			t := &transfer{from: from, dir: name, shown: call.Arg(0), into: s, to: under(call.Arg(1), l.Path, name), place: l.Service + ":/"}
+			t := &fileTransfer{from: from, dir: name, shown: call.Arg(0), into: s, to: under(call.Arg(1), l.Path, name), place: l.Service + ":/"}
 			if t.source, err = filepath.Abs(call.Arg(0)); err != nil {
 				return nil, err
 			}
@@ -95,7 +95,7 @@ func planGet(ctx context.Context, env Env, call *spec.Call, s storage.Service, l
 	if err != nil {
 		return nil, err
 	}
-	t := &transfer{from: s, dir: l.Path, shown: l.String(), into: into, to: under(target, name, l.Path), place: localDir(target), source: where(env, l)}
+	t := &fileTransfer{from: s, dir: l.Path, shown: l.String(), into: into, to: under(target, name, l.Path), place: localDir(target), source: where(env, l)}
 	if t.sink, err = filepath.Abs(t.target()); err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func FSCopy(env Env) spec.Command {
 			if err != nil {
 				return nil, err
 			}
-			t := &transfer{from: from, dir: f.Path, shown: f.String(), into: into, to: under(call.Arg(1), l.Path, f.Path), place: l.Service + ":/"}
+			t := &fileTransfer{from: from, dir: f.Path, shown: f.String(), into: into, to: under(call.Arg(1), l.Path, f.Path), place: l.Service + ":/"}
 			t.source, t.sink = where(env, f), where(env, storage.Location{Service: l.Service, Path: t.to})
 			if f.Service == l.Service && (t.to == t.dir || strings.HasPrefix(t.to+"/", t.dir+"/") || t.dir == "") {
 				return nil, spec.Errorf(spec.Usage, "%s is at %s or below it", l.String(), f.String())
@@ -165,8 +165,8 @@ func under(typed, p, name string) string {
 	return p
 }
 
-// transfer is a copy that is planned.
-type transfer struct {
+// fileTransfer is a copy that is planned.
+type fileTransfer struct {
 	from         storage.Service
 	dir          string
 	shown        string // the source, as people write it
@@ -181,7 +181,7 @@ type transfer struct {
 	there    map[string]storage.Entry // what the destination has, by path
 }
 
-func (t *transfer) target() string {
+func (t *fileTransfer) target() string {
 	if strings.HasSuffix(t.place, ":/") {
 		return t.place + strings.TrimPrefix(t.to, "/")
 	}
@@ -195,7 +195,7 @@ type standing struct {
 }
 
 // planCopy looks at both sides. What would be overwritten with something else is asked about.
-func planCopy(ctx context.Context, call *spec.Call, t *transfer) (*spec.Plan, error) {
+func planCopy(ctx context.Context, call *spec.Call, t *fileTransfer) (*spec.Plan, error) {
 	parallel := call.Int("parallel")
 	t.parallel, t.rate = int(parallel), call.Rate("max-rate")
 	switch {
@@ -214,15 +214,15 @@ func planCopy(ctx context.Context, call *spec.Call, t *transfer) (*spec.Plan, er
 	}
 	plan := &spec.Plan{Title: fmt.Sprintf("copy %s to %s", t.shown, t.target()), Name: t.target()}
 	if st.same == st.files {
-		plan.Notes = []string{fmt.Sprintf("%s: the destination has %s", t.shown, count(st.files, "file"))}
+		plan.Notes = []string{fmt.Sprintf("%s: the destination has %s", t.shown, Plural(st.files, "file"))}
 		return plan, nil
 	}
 	step := spec.Step{
-		Text: fmt.Sprintf("copy %s, %d bytes", count(st.files-st.same, "file"), st.bytes), Objects: []string{t.target()}, Class: spec.Alter, Job: t.job(),
+		Text: fmt.Sprintf("copy %s, %d bytes", Plural(st.files-st.same, "file"), st.bytes), Objects: []string{t.target()}, Class: spec.Alter, Job: t.job(),
 	}
 	if st.other > 0 {
 		step.Class = spec.Risky
-		plan.Notes = append(plan.Notes, count(st.other, "file")+" of other content would be overwritten")
+		plan.Notes = append(plan.Notes, Plural(st.other, "file")+" of other content would be overwritten")
 	} else {
 		step.Undo = t.undo()
 	}
@@ -231,7 +231,7 @@ func planCopy(ctx context.Context, call *spec.Call, t *transfer) (*spec.Plan, er
 }
 
 // undo removes what was copied, where the destination had nothing, also of other names, and words can remove it.
-func (t *transfer) undo() string {
+func (t *fileTransfer) undo() string {
 	if !strings.HasSuffix(t.place, ":/") || len(t.there) > 0 {
 		return ""
 	}
@@ -239,7 +239,7 @@ func (t *transfer) undo() string {
 }
 
 // look compares what there is with what would come, by size and by the checksums that are at hand.
-func (t *transfer) look(ctx context.Context) (standing, error) {
+func (t *fileTransfer) look(ctx context.Context) (standing, error) {
 	t.there = map[string]storage.Entry{}
 	for e, err := range storage.Walk(ctx, t.into, t.to) {
 		if err != nil {
@@ -264,12 +264,4 @@ func (t *transfer) look(ctx context.Context) (standing, error) {
 		st.bytes += m.From.Size
 	}
 	return st, nil
-}
-
-// count writes a number of things.
-func count(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }

@@ -53,7 +53,7 @@ func (s *copyState) has(n int) []bool {
 }
 
 // identity says what a journal is true of: the places, and the files as they were listed.
-func (t *transfer) identity() map[string]string {
+func (t *fileTransfer) identity() map[string]string {
 	h := sha256.New()
 	var bytes int64
 	for _, m := range t.moves {
@@ -62,11 +62,11 @@ func (t *transfer) identity() map[string]string {
 	}
 	return map[string]string{
 		"source": t.source, "target": t.sink,
-		"files": fmt.Sprintf("%s, %d bytes, %x", count(len(t.moves), "file"), bytes, h.Sum(nil)[:8]),
+		"files": fmt.Sprintf("%s, %d bytes, %x", Plural(len(t.moves), "file"), bytes, h.Sum(nil)[:8]),
 	}
 }
 
-func (t *transfer) job() *spec.Job {
+func (t *fileTransfer) job() *spec.Job {
 	return &spec.Job{Name: "copy", Identity: t.identity(), Rate: t.rate, Run: t.run}
 }
 
@@ -83,7 +83,7 @@ const copyAttempts = 8
 
 // transferRun is a copy at work.
 type transferRun struct {
-	*transfer
+	*fileTransfer
 	w      spec.Work
 	index  map[string]int // of a file, by its destination
 	before storage.Progress
@@ -97,8 +97,8 @@ type transferRun struct {
 }
 
 // run copies what the journal does not have.
-func (t *transfer) run(ctx context.Context, w spec.Work) error {
-	r := &transferRun{transfer: t, w: w, index: make(map[string]int, len(t.moves))}
+func (t *fileTransfer) run(ctx context.Context, w spec.Work) error {
+	r := &transferRun{fileTransfer: t, w: w, index: make(map[string]int, len(t.moves))}
 	again, err := w.Restore(&r.state)
 	if err != nil {
 		return err
@@ -244,7 +244,7 @@ func (r *transferRun) ended(err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	files := r.before.Files + r.at.Files
-	detail := count(files-r.state.Same, "file") + " copied"
+	detail := Plural(files-r.state.Same, "file") + " copied"
 	if r.state.Same > 0 {
 		detail += fmt.Sprintf(", %d the same before", r.state.Same)
 	}
@@ -254,7 +254,7 @@ func (r *transferRun) ended(err error) error {
 		return err
 	}
 	return &spec.Error{
-		Kind: spec.PartlyDone, Op: fmt.Sprintf("%d of %s at the destination", files, count(len(r.moves), "file")), Err: err, Hint: spec.HintOf(err),
+		Kind: spec.PartlyDone, Op: fmt.Sprintf("%d of %s at the destination", files, Plural(len(r.moves), "file")), Err: err, Hint: spec.HintOf(err),
 	}
 }
 

@@ -59,7 +59,7 @@ func removePlan(ctx context.Context, env Env, call *spec.Call) (*spec.Plan, erro
 	}
 	if top.Dir {
 		plan.Steps = append(plan.Steps, removeDirsStep(s, l))
-		plan.Notes = []string{fmt.Sprintf("%s, %d bytes", count(files, "file"), size)}
+		plan.Notes = []string{fmt.Sprintf("%s, %d bytes", Plural(files, "file"), size)}
 	}
 	return plan, nil
 }

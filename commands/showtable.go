@@ -62,7 +62,7 @@ func replicaRows(replicas iter.Seq2[cluster.Replica, error]) iter.Seq2[spec.Row,
 				return
 			}
 			row := spec.Row{
-				r.Table, r.TableID, r.Partition, word(r.Endpoint), word(string(r.Role)), cell(r.TTL), r.Alive,
+				r.Table, r.TableID, r.Partition, Word(r.Endpoint), Word(string(r.Role)), cell(r.TTL), r.Alive,
 				cell(r.Compression), cell(r.Offset), cell(r.Records), cell(r.Memory), cell(r.Ballot),
 			}
 			if !yield(row, nil) {
@@ -78,12 +78,4 @@ func cell[T string | int64 | time.Duration](p *T) any {
 		return nil
 	}
 	return *p
-}
-
-// word is a text of which "" means that there is none.
-func word(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
 }

@@ -46,7 +46,7 @@ func showTablet(ctx context.Context, env Env, call *spec.Call) (*spec.Table, err
 		if known, ok := ages[n.Endpoint]; ok && n.Age == nil {
 			age = known.Truncate(time.Second) // the nodes tell their start to the second
 		}
-		rows[i] = spec.Row{n.Endpoint, n.State, age, word(n.RealEndpoint)}
+		rows[i] = spec.Row{n.Endpoint, n.State, age, Word(n.RealEndpoint)}
 	}
 	table := &spec.Table{
 		Columns: []spec.Column{{Name: "endpoint"}, {Name: "state"}, {Name: "age", Kind: spec.Duration}, {Name: "real_endpoint"}},

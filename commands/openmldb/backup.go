@@ -88,7 +88,7 @@ func planBackup(ctx context.Context, env commands.Env, line *spec.Call) (*spec.P
 	}
 	plan := &spec.Plan{Title: fmt.Sprintf("back up %s to %s", sides[0], l), Name: l.String()}
 	if all {
-		plan.Title = fmt.Sprintf("back up %s of %s to %s", plural(len(sides), "table"), line.Cluster, l)
+		plan.Title = fmt.Sprintf("back up %s of %s to %s", commands.Plural(len(sides), "table"), line.Cluster, l)
 	}
 	for _, side := range sides {
 		x := one
@@ -210,10 +210,10 @@ func (x *tableBackup) run(ctx context.Context, w spec.Work) error {
 		return err
 	}
 	size, files := m.Size()
-	text := fmt.Sprintf("%s in %s, %d bytes", rowCount(m.Rows()), plural(files, "file"), size)
+	text := fmt.Sprintf("%s in %s, %d bytes", commands.Rows(m.Rows()), commands.Plural(files, "file"), size)
 	for _, i := range m.Indexes {
 		if len(i.Own) > 0 {
-			text += fmt.Sprintf("; %s of index %s stored besides", plural(len(i.Own), "partition"), i.Name)
+			text += fmt.Sprintf("; %s of index %s stored besides", commands.Plural(len(i.Own), "partition"), i.Name)
 		}
 	}
 	w.Detail("%s", text)

@@ -268,7 +268,7 @@ func (x *rowCopy) createSteps(ctx context.Context) (steps []spec.Step, notes []s
 		return nil, nil, spec.Errorf(spec.Unavailable, "%s has no healthy tablet to create a table on", x.target.cluster).WithHint("showtablet lists them")
 	}
 	if healthy < want.Replicas {
-		notes = append(notes, fmt.Sprintf("%s has %s: the new table gets so many replicas, not %d", x.target.cluster, plural(healthy, "healthy tablet"), want.Replicas))
+		notes = append(notes, fmt.Sprintf("%s has %s: the new table gets so many replicas, not %d", x.target.cluster, commands.Plural(healthy, "healthy tablet"), want.Replicas))
 		want.Replicas = healthy
 	}
 	if name.DB != "" {
@@ -288,8 +288,8 @@ func (x *rowCopy) createSteps(ctx context.Context) (steps []spec.Step, notes []s
 		undo = "drop " + name.String()
 	}
 	return append(steps, spec.Step{
-		Text: fmt.Sprintf("create %s with %s, %s and %s, as %s has them", x.target, plural(len(want.Columns), "column"),
-			plural(want.Partitions, "partition"), plural(want.Replicas, "replica"), t.TableName),
+		Text: fmt.Sprintf("create %s with %s, %s and %s, as %s has them", x.target, commands.Plural(len(want.Columns), "column"),
+			commands.Plural(want.Partitions, "partition"), commands.Plural(want.Replicas, "replica"), t.TableName),
 		Objects: []string{name.String()}, Class: spec.Alter, Undo: undo, Check: exists(c, name, true),
 		Apply: call(func(ctx context.Context) error { return c.Create(ctx, want) }),
 	}), notes, nil

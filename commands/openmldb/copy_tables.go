@@ -227,13 +227,6 @@ func copyingOf(name string) func(cluster.Driver, error) (copying, error) {
 	}
 }
 
-func rowCount(n int64) string {
-	if n == 1 {
-		return "1 row"
-	}
-	return fmt.Sprintf("%d rows", n)
-}
-
 // state says how a table is, and about how much it has.
 func (s copySide) state(partitions []int) string {
 	dead, rows, size := 0, int64(0), int64(0)
@@ -250,7 +243,7 @@ func (s copySide) state(partitions []int) string {
 			rows, size = rows+n, size+bytes
 		}
 	}
-	text := fmt.Sprintf("%s has %s", s, plural(len(s.table.Parts), "partition"))
+	text := fmt.Sprintf("%s has %s", s, commands.Plural(len(s.table.Parts), "partition"))
 	if dead > 0 {
 		text += fmt.Sprintf(", %d without a leader, which will be waited for", dead)
 	}
@@ -258,5 +251,5 @@ func (s copySide) state(partitions []int) string {
 	if partitions != nil {
 		which = " in the partitions chosen"
 	}
-	return text + fmt.Sprintf(", about %s%s, %d MB", rowCount(rows), which, size>>20)
+	return text + fmt.Sprintf(", about %s%s, %d MB", commands.Rows(rows), which, size>>20)
 }

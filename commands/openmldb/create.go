@@ -68,7 +68,7 @@ func create(ctx context.Context, env commands.Env, line *spec.Call) (*spec.Plan,
 		return nil, err
 	}
 	return oneStep("Create table ok", spec.Step{
-		Text: fmt.Sprintf("create table %s with %s", name, plural(len(want.Columns), "column")), Objects: []string{name.String()},
+		Text: fmt.Sprintf("create table %s with %s", name, commands.Plural(len(want.Columns), "column")), Objects: []string{name.String()},
 		Class: spec.Alter, Undo: "drop " + name.String(), Check: exists(c, name, true),
 		Apply: call(func(ctx context.Context) error { return c.Create(ctx, want) }),
 	}), nil
@@ -87,7 +87,7 @@ func enoughTablets(ctx context.Context, c metadata, replicas int) error {
 		}
 	}
 	if healthy < replicas {
-		return spec.Errorf(spec.Refused, "%s need as many healthy tablets, and there are %d", plural(replicas, "replica"), healthy).
+		return spec.Errorf(spec.Refused, "%s need as many healthy tablets, and there are %d", commands.Plural(replicas, "replica"), healthy).
 			WithHint("showtablet lists them")
 	}
 	return nil

@@ -97,8 +97,7 @@ type comparison struct {
 	noValues       bool
 	rate           spec.Rate
 
-	totals transfer.DiffTotals
-	found  []transfer.Found[driver.CopyRow]
+	diff commands.Differences[driver.CopyRow]
 }
 
 func (c *comparison) title() string {
@@ -120,44 +119,8 @@ func (c *comparison) step() spec.Step {
 
 func (c *comparison) run(ctx context.Context, w spec.Work) error {
 	ctx = driver.WithCallTimeout(ctx, c.each)
-	o := transfer.DiffOptions{OnlySource: c.onlySource, Limit: c.limit}
-	if c.limit == 0 {
-		o.Limit = -1
-	}
-	c.found = nil
-	var err error
-	c.totals, err = transfer.Diff(ctx, c.selection.source(c.source, true), c.selection.source(c.target, false), driver.CopyRows{}, o, w,
-		func(f transfer.Found[driver.CopyRow]) error {
-			c.found = append(c.found, f)
-			return nil
-		})
-	if err != nil {
-		return err
-	}
-	w.Detail("%s", c.verdict())
-	if c.totals.Differences() > 0 {
-		e := spec.Errorf(spec.AnsweredNo, "%s", c.verdict())
-		e.Op = c.title()
-		return e
-	}
-	return nil
-}
-
-// verdict says in words how the tables differ.
-func (c *comparison) verdict() string {
-	var parts []string
-	for _, p := range []struct {
-		n    int64
-		what string
-	}{{c.totals.Missing, "missing"}, {c.totals.Extra, "extra"}, {c.totals.Different, "different"}} {
-		if p.n > 0 {
-			parts = append(parts, fmt.Sprintf("%s %s", rowCount(p.n), p.what))
-		}
-	}
-	if parts == nil {
-		return fmt.Sprintf("equal: %s", rowCount(c.totals.SourceRows))
-	}
-	return strings.Join(parts, ", ")
+	c.diff.OnlySource, c.diff.Limit = c.onlySource, c.limit
+	return c.diff.Compare(ctx, c.title(), c.selection.source(c.source, true), c.selection.source(c.target, false), driver.CopyRows{}, w)
 }
 
 // answers makes the answer of what was found.
@@ -167,7 +130,7 @@ func (c *comparison) answers() *spec.Table {
 		columns = append(columns, spec.Column{Name: "source_row"}, spec.Column{Name: "target_row"})
 	}
 	var rows []spec.Row
-	for _, f := range c.found {
+	for _, f := range c.diff.Found {
 		row := f.Source
 		if row == nil {
 			row = f.Target
@@ -181,7 +144,7 @@ func (c *comparison) answers() *spec.Table {
 		}
 		rows = append(rows, cells)
 	}
-	t := c.totals
+	t := c.diff.Totals
 	summary := spec.Record([]spec.Column{
 		{Name: "index"},
 		{Name: "source_rows", Kind: spec.Int},
@@ -193,16 +156,7 @@ func (c *comparison) answers() *spec.Table {
 		{Name: "equal", Kind: spec.Bool},
 	}, c.index.Name, t.SourceRows, t.TargetRows, t.Equal(), t.Missing, t.Extra, t.Different, t.Differences() == 0)
 	summary.Section = "summary"
-	summary.Notes = func() []string {
-		var notes []string
-		if more := t.Differences() - int64(len(rows)); more > 0 {
-			notes = append(notes, fmt.Sprintf("%d of %s listed; --limit lists more", len(rows), plural(int(t.Differences()), "difference")))
-		}
-		if t.Settled > 0 {
-			notes = append(notes, fmt.Sprintf("%s that differed at first had become equal when read again: something writes to these tables", rowCount(t.Settled)))
-		}
-		return notes
-	}
+	summary.Notes = func() []string { return c.diff.Notes(len(rows)) }
 	return &spec.Table{Section: "differences", Columns: columns, Rows: spec.RowsOf(rows...), More: []*spec.Table{summary}}
 }
 

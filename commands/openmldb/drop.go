@@ -34,13 +34,13 @@ func Drop(env commands.Env) spec.Command {
 				}
 			}
 			p := oneStep("drop ok", spec.Step{
-				Text:    fmt.Sprintf("drop %s, %s of %s", name, plural(t.Partitions, "partition"), plural(t.Replicas, "replica")),
+				Text:    fmt.Sprintf("drop %s, %s of %s", name, commands.Plural(t.Partitions, "partition"), commands.Plural(t.Replicas, "replica")),
 				Objects: []string{name.String()}, Class: spec.Destroy,
 				Check: exists(c, name, false),
 				Apply: call(func(ctx context.Context) error { return c.Drop(ctx, name) }),
 			})
 			p.Title = fmt.Sprintf("drop table %s (tid %d) of %s", name, t.ID, line.Cluster)
-			p.Notes = []string{fmt.Sprintf("%s are deleted on every tablet, and nothing brings them back", plural(int(records), "row"))}
+			p.Notes = []string{fmt.Sprintf("%s are deleted on every tablet, and nothing brings them back", commands.Plural(int(records), "row"))}
 			return p, nil
 		},
 	}

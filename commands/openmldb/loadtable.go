@@ -104,7 +104,7 @@ func (o onTablet) loaded(ctx context.Context, wait time.Duration, report spec.Re
 		case p == nil:
 			return spec.Errorf(spec.Failed, "%s does not have it any more: loading failed", o.tablet).WithHint("the tablet's log says why")
 		case p.State != "kTableLoading" && p.State != "kTableUndefined":
-			report.Detail("%s, offset %d, %s", p.State, p.Offset, plural(int(p.Records), "row"))
+			report.Detail("%s, offset %d, %s", p.State, p.Offset, commands.Plural(int(p.Records), "row"))
 			return nil
 		}
 		report.Detail("%s, offset %d", p.State, p.Offset)

@@ -140,7 +140,7 @@ func deleteOps(ctx context.Context, c metadata, line *spec.Call, status string) 
 		return nil, err
 	}
 	return oneStep("Delete op ok", spec.Step{
-		Text: fmt.Sprintf("forget %s that ended as %s", plural(n, "operation"), status), Objects: []string{status}, Class: spec.Alter,
+		Text: fmt.Sprintf("forget %s that ended as %s", commands.Plural(n, "operation"), status), Objects: []string{status}, Class: spec.Alter,
 		Check: func(ctx context.Context) (spec.State, error) {
 			left, err := count(ctx)
 			if err == nil && left == 0 {

@@ -55,13 +55,6 @@ func look(ctx context.Context, c schema, table driver.TableName) (bool, *driver.
 	return err == nil, t, err
 }
 
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
 // at is how people write a partition: `db/flow/0`.
 func at(table driver.TableName, pid uint32) string { return fmt.Sprintf("%s/%d", table, pid) }
 

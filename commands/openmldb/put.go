@@ -60,7 +60,7 @@ func newRow(t *driver.Table, words []string, null string) (driver.Row, error) {
 		row.Time, words = at, words[1:]
 	}
 	if len(words) != len(t.Columns) {
-		return row, spec.Errorf(spec.Usage, "%s for the %s of %s", plural(len(words), "value"), plural(len(t.Columns), "column"), t.TableName).
+		return row, spec.Errorf(spec.Usage, "%s for the %s of %s", commands.Plural(len(words), "value"), commands.Plural(len(t.Columns), "column"), t.TableName).
 			WithHint("showschema %s lists them", t.TableName)
 	}
 	for i, column := range t.Columns {

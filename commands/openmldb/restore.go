@@ -103,7 +103,7 @@ func planRestore(ctx context.Context, env commands.Env, line *spec.Call) (*spec.
 			return nil, err
 		}
 		if plan.Title = x.title(); len(found) > 1 {
-			plan.Title = fmt.Sprintf("restore %s from %s to %s", plural(len(found), "table"), l, line.Cluster)
+			plan.Title = fmt.Sprintf("restore %s from %s to %s", commands.Plural(len(found), "table"), l, line.Cluster)
 		}
 	}
 	return plan, nil
@@ -240,7 +240,7 @@ func (x *tableRestore) fit(ctx context.Context) (notes []string, err error) {
 	case healthy == 0:
 		return nil, spec.Errorf(spec.Unavailable, "%s has no healthy tablet to create a table on", x.cluster).WithHint("showtablet lists them")
 	case healthy < x.want.Replicas:
-		notes = append(notes, fmt.Sprintf("%s has %s: the new table gets so many replicas, not %d", x.cluster, plural(healthy, "healthy tablet"), x.want.Replicas))
+		notes = append(notes, fmt.Sprintf("%s has %s: the new table gets so many replicas, not %d", x.cluster, commands.Plural(healthy, "healthy tablet"), x.want.Replicas))
 		x.want.Replicas = healthy
 	}
 	return notes, nil
@@ -267,8 +267,8 @@ func (x *tableRestore) database(ctx context.Context, plan *spec.Plan, made map[s
 // state says what the backup is.
 func (x *tableRestore) state() string {
 	size, files := x.m.Size()
-	return fmt.Sprintf("%s has %s of %s of %s, begun at %s: %s, %d bytes", x.from, rowCount(x.m.Rows()), x.m.TableName(), x.m.Cluster,
-		x.m.Started.UTC().Format(time.RFC3339), plural(files, "file"), size)
+	return fmt.Sprintf("%s has %s of %s of %s, begun at %s: %s, %d bytes", x.from, commands.Rows(x.m.Rows()), x.m.TableName(), x.m.Cluster,
+		x.m.Started.UTC().Format(time.RFC3339), commands.Plural(files, "file"), size)
 }
 
 func (x *tableRestore) title() string {
@@ -293,7 +293,7 @@ func (x *tableRestore) job(name string) string {
 }
 
 func (x *tableRestore) step() spec.Step {
-	text := fmt.Sprintf("%s, with %s and %s", x.title(), plural(x.want.Partitions, "partition"), plural(x.want.Replicas, "replica"))
+	text := fmt.Sprintf("%s, with %s and %s", x.title(), commands.Plural(x.want.Partitions, "partition"), commands.Plural(x.want.Replicas, "replica"))
 	undo := "drop " + x.want.TableName.String()
 	if x.add {
 		text, undo = x.title(), ""
@@ -335,7 +335,7 @@ func (x *tableRestore) runCheck(ctx context.Context, w spec.Work) error {
 		return nil
 	})
 	if err == nil {
-		w.Detail("%s ok", plural(files, "file"))
+		w.Detail("%s ok", commands.Plural(files, "file"))
 	}
 	return err
 }

@@ -192,7 +192,7 @@ func scaleIn(ctx context.Context, c client, v *view, line *spec.Call, leaving []
 	}
 	for _, t := range v.tables {
 		if t.Replicas > len(l.on) {
-			return nil, spec.Errorf(spec.Refused, "table %s has %s, and %d healthy tablets would be left", t.TableName, plural(t.Replicas, "replica"), len(l.on)).
+			return nil, spec.Errorf(spec.Refused, "table %s has %s, and %d healthy tablets would be left", t.TableName, commands.Plural(t.Replicas, "replica"), len(l.on)).
 				WithHint("start more tablets first, or delreplica")
 		}
 	}

@@ -29,7 +29,7 @@ func ShowSDKEndpoint(env commands.Env) spec.Command {
 			}
 			rows := make([]spec.Row, len(all))
 			for i, e := range all {
-				rows[i] = spec.Row{e.Server, word(e.Endpoint)}
+				rows[i] = spec.Row{e.Server, commands.Word(e.Endpoint)}
 			}
 			return &spec.Table{Columns: spec.Columns("endpoint", "sdk_endpoint"), Rows: spec.RowsOf(rows...)}, nil
 		},

@@ -29,7 +29,7 @@ func ShowNS(env commands.Env) spec.Command {
 			}
 			rows := make([]spec.Row, len(all))
 			for i, n := range all {
-				rows[i] = spec.Row{n.Endpoint, word(n.RealEndpoint), n.Role}
+				rows[i] = spec.Row{n.Endpoint, commands.Word(n.RealEndpoint), n.Role}
 			}
 			return &spec.Table{Columns: spec.Columns("endpoint", "real_endpoint", "role"), Rows: spec.RowsOf(rows...)}, nil
 		},

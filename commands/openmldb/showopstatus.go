@@ -59,8 +59,8 @@ func opTable(ops []driver.Op, now time.Time) *spec.Table {
 			pid = op.Partition
 		}
 		rows[i] = spec.Row{
-			op.ID, op.Type, word(op.Table.Name), pid, op.Status, when(op.Start), took(op, now), when(op.End), word(op.Task),
-			op.ReplicaCluster, word(op.Table.DB),
+			op.ID, op.Type, commands.Word(op.Table.Name), pid, op.Status, when(op.Start), took(op, now), when(op.End), commands.Word(op.Task),
+			op.ReplicaCluster, commands.Word(op.Table.DB),
 		}
 	}
 	return &spec.Table{

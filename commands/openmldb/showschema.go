@@ -31,10 +31,10 @@ func ShowSchema(env commands.Env) spec.Command {
 func schemaTable(t *driver.Table) *spec.Table {
 	var columns, indexes []spec.Row
 	for i, c := range t.Columns {
-		columns = append(columns, spec.Row{i, c.Name, c.Type, !c.NotNull, word(c.Default)})
+		columns = append(columns, spec.Row{i, c.Name, c.Type, !c.NotNull, commands.Word(c.Default)})
 	}
 	for _, x := range t.Indexes {
-		indexes = append(indexes, spec.Row{x.Place, x.Name, x.Columns, word(x.TimeColumn), ttlText(x.TTL), x.TTL.Type})
+		indexes = append(indexes, spec.Row{x.Place, x.Name, x.Columns, commands.Word(x.TimeColumn), ttlText(x.TTL), x.TTL.Type})
 	}
 	return &spec.Table{
 		Section: "columns",
@@ -86,7 +86,7 @@ func Info(env commands.Env) spec.Command {
 				{Name: "memused", Kind: spec.Size},
 				{Name: "diskused", Kind: spec.Size},
 				{Name: "partition_key", Kind: spec.List},
-			}, t.Name, word(t.DB), t.ID, t.Replicas, t.Partitions, t.Compress, t.Storage, records, memory, disk, t.PartitionKey), nil
+			}, t.Name, commands.Word(t.DB), t.ID, t.Replicas, t.Partitions, t.Compress, t.Storage, records, memory, disk, t.PartitionKey), nil
 		},
 	}
 }

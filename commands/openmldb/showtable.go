@@ -83,7 +83,7 @@ func replicaTable(all []driver.Table) *spec.Table {
 				for _, r := range p.Replicas {
 					row := spec.Row{
 						table.Name, table.ID, p.ID, r.Endpoint, role(r.Leader), ttl, r.Alive, table.Compress,
-						number(r.Offset), number(r.Records), number(r.Memory), number(r.Disk), word(table.DB),
+						number(r.Offset), number(r.Records), number(r.Memory), number(r.Disk), commands.Word(table.DB),
 					}
 					if !yield(row, nil) {
 						return
@@ -120,14 +120,6 @@ func number(p *uint64) any {
 		return nil
 	}
 	return int64(*p)
-}
-
-// word is a text of which "" means that there is none.
-func word(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
 }
 
 // when is a moment of which the zero one means that there is none.

@@ -43,7 +43,7 @@ func parseTTL(kind string, numbers []string) (driver.TTL, error) {
 		return driver.TTL{}, spec.Errorf(spec.Usage, "%q is no kind of TTL", kind).WithHint("kinds: %s", strings.Join(ttlWords, ", "))
 	}
 	if len(numbers) != t.Numbers {
-		return driver.TTL{}, spec.Errorf(spec.Usage, "a TTL of kind %s takes %s, not %d", kind, plural(t.Numbers, "number"), len(numbers))
+		return driver.TTL{}, spec.Errorf(spec.Usage, "a TTL of kind %s takes %s, not %d", kind, commands.Plural(t.Numbers, "number"), len(numbers))
 	}
 	ttl := driver.TTL{Type: t.Type}
 	for i, text := range numbers {

@@ -172,5 +172,5 @@ func (v *verification) verify(ctx context.Context, each func(backup.Checked) err
 }
 
 func (v *verification) notes() []string {
-	return []string{fmt.Sprintf("%s with %d bytes were read, %d are bad", plural(v.files, "file"), v.bytes, v.bad)}
+	return []string{fmt.Sprintf("%s with %d bytes were read, %d are bad", commands.Plural(v.files, "file"), v.bytes, v.bad)}
 }

@@ -246,7 +246,7 @@ func (k *adding) followerBlockers(ctx context.Context, env commands.Env) (list [
 	case !exists:
 		block(table, "%s has no such table: create it there with -p %d, or copy the rows too with -s", k.n.Remote, k.app.Partitions)
 	case there.Partitions != k.app.Partitions:
-		block(table, "it has %s on %s and %d here", plural(there.Partitions, "partition"), k.n.Remote, k.app.Partitions)
+		block(table, "it has %s on %s and %d here", commands.Plural(there.Partitions, "partition"), k.n.Remote, k.app.Partitions)
 	}
 	return list, notes
 }
@@ -267,7 +267,7 @@ func (k *adding) room(ctx context.Context, follower duplicator) []spec.Blocker {
 		}
 	}
 	if alive < want {
-		return []spec.Blocker{{Object: k.n.Remote, Why: fmt.Sprintf("it has %s, for %s of each partition", plural(alive, "live node"), plural(want, "replica"))}}
+		return []spec.Blocker{{Object: k.n.Remote, Why: fmt.Sprintf("it has %s, for %s of each partition", commands.Plural(alive, "live node"), commands.Plural(want, "replica"))}}
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func partitionsTable(partitions []driver.Partition) *spec.Table {
 	rows := make([]spec.Row, len(partitions))
 	for i, p := range partitions {
 		count := fmt.Sprintf("%d/%d", replicasOf(p), p.MaxReplicas)
-		rows[i] = spec.Row{p.Index, p.Ballot, count, word(p.Primary), p.Secondaries, verdict(p)}
+		rows[i] = spec.Row{p.Index, p.Ballot, count, commands.Word(p.Primary), p.Secondaries, verdict(p)}
 	}
 	return &spec.Table{
 		Section: "replicas",

@@ -257,7 +257,7 @@ func (x *tableBackup) look(ctx context.Context, env commands.Env, plan *spec.Pla
 		}
 	}
 	if orphans > 0 {
-		block(x.app.Name, "%s no primary, and the backup would wait for them", plural(orphans, "partition")+" have")
+		block(x.app.Name, "%s no primary, and the backup would wait for them", commands.Plural(orphans, "partition")+" have")
 	}
 	if err := x.lookAtNodes(ctx, note); err != nil {
 		return err
@@ -274,7 +274,7 @@ func (x *tableBackup) look(ctx context.Context, env commands.Env, plan *spec.Pla
 	} else if ctx.Err() != nil {
 		return err
 	}
-	note("%s, %s; how much room %s has is not told by it", plural(x.app.Partitions, "partition"), size, x.to.service)
+	note("%s, %s; how much room %s has is not told by it", commands.Plural(x.app.Partitions, "partition"), size, x.to.service)
 	return nil
 }
 
@@ -318,10 +318,10 @@ func (x *tableBackup) lookAtNodes(ctx context.Context, note func(string, ...any)
 		}
 	}
 	if len(dead) > 0 {
-		note("%s not alive: %s", plural(len(dead), "node")+" "+are(len(dead)), strings.Join(dead, ", "))
+		note("%s not alive: %s", commands.Plural(len(dead), "node")+" "+are(len(dead)), strings.Join(dead, ", "))
 	}
 	if len(young) > 0 && settled { // else it is the cluster that has just been started
-		note("%s started within the last %s (%s): while servers are being restarted a backup fails", plural(len(young), "node"), restartedLately, strings.Join(young, ", "))
+		note("%s started within the last %s (%s): while servers are being restarted a backup fails", commands.Plural(len(young), "node"), restartedLately, strings.Join(young, ", "))
 	}
 	level, err := x.c.MetaLevel(ctx)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"shardsh/cluster/pegasus/coldbackup"
+	"shardsh/commands"
 	"shardsh/commands/spec"
 	"shardsh/storage"
 )
@@ -30,7 +31,7 @@ func (r *backupRun) show() {
 		case p.files > 0 && p.percent() >= 0:
 			under = append(under, fmt.Sprintf("%d: %d%%", i, p.percent()))
 		case p.files > 0:
-			under = append(under, fmt.Sprintf("%d: %s", i, plural(p.files, "file")))
+			under = append(under, fmt.Sprintf("%d: %s", i, commands.Plural(p.files, "file")))
 		}
 		total += p.total
 		known = known && p.total > 0
@@ -152,7 +153,7 @@ func (r *backupRun) check(ctx context.Context) error {
 		}
 		r.result.checked = "every file"
 	}
-	r.w.Detail("backup %d is complete: %s, %s with %s", b.ID, r.result.dir, plural(r.result.files, "file"), sizeText(r.result.size))
+	r.w.Detail("backup %d is complete: %s, %s with %s", b.ID, r.result.dir, commands.Plural(r.result.files, "file"), sizeText(r.result.size))
 	return nil
 }
 
@@ -219,7 +220,7 @@ func (x *tableBackup) answer() *spec.Table {
 	if r.id == 0 { // it was not followed
 		r.id, r.status, r.checked = x.begun, "begun", "no"
 	}
-	t := spec.Record(backupResultColumns, r.id, x.app.Name, x.app.ID, r.status, x.app.Partitions, r.files, r.size, r.checked, r.sideCar, word(r.dir))
+	t := spec.Record(backupResultColumns, r.id, x.app.Name, x.app.ID, r.status, x.app.Partitions, r.files, r.size, r.checked, r.sideCar, commands.Word(r.dir))
 	t.Notes = func() []string {
 		switch {
 		case r.status == "begun":

@@ -155,7 +155,7 @@ func everyText(d time.Duration) string {
 	case d == day:
 		return "day"
 	case d%day == 0:
-		return plural(int(d/day), "day")
+		return commands.Plural(int(d/day), "day")
 	}
 	return d.String()
 }

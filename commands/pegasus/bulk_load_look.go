@@ -9,6 +9,7 @@ import (
 
 	driver "shardsh/cluster/pegasus"
 	"shardsh/cluster/pegasus/coldbackup"
+	"shardsh/commands"
 	"shardsh/commands/spec"
 )
 
@@ -33,7 +34,7 @@ func (x *bulkLoad) look(ctx context.Context) (spec.Class, error) {
 	x.note("each partition takes no writes while it ingests its files")
 	what := "rows that are there"
 	if err == nil {
-		what = fmt.Sprintf("the %s or so that are there", rowCount(has))
+		what = fmt.Sprintf("the %s or so that are there", commands.Rows(has))
 	}
 	if x.load.Behind {
 		x.note("%s win over loaded ones of the same keys, and so does what was deleted", what)
@@ -58,7 +59,7 @@ func (x *bulkLoad) lookAtTable(ctx context.Context) error {
 	case err != nil:
 		return err
 	case split != nil:
-		x.block(a.Name, "it is being split: the input is for %s", plural(a.Partitions, "partition"))
+		x.block(a.Name, "it is being split: the input is for %s", commands.Plural(a.Partitions, "partition"))
 	}
 	switch allowed := a.Envs[behindEnv] == "true"; {
 	case x.load.Behind && !allowed:
@@ -98,7 +99,7 @@ func (x *bulkLoad) lookAtReplicas(ctx context.Context) error {
 		}
 	}
 	if short > 0 {
-		x.block(fmt.Sprintf("%s/%d", x.app.Name, first), "%s without all replicas, which ingesting needs: app %s -d shows them", plural(short, "partition"), x.app.Name)
+		x.block(fmt.Sprintf("%s/%d", x.app.Name, first), "%s without all replicas, which ingesting needs: app %s -d shows them", commands.Plural(short, "partition"), x.app.Name)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	driver "shardsh/cluster/pegasus"
 	"shardsh/cluster/pegasus/coldbackup"
+	"shardsh/commands"
 	"shardsh/commands/spec"
 )
 
@@ -253,7 +254,7 @@ func (r *bulkRun) succeeded() {
 	if r.state.Anew > 0 {
 		anew = fmt.Sprintf("; it began anew %s", times(r.state.Anew))
 	}
-	r.w.Detail("%s loaded into %s%s", r.what(), plural(r.app.Partitions, "partition"), anew)
+	r.w.Detail("%s loaded into %s%s", r.what(), commands.Plural(r.app.Partitions, "partition"), anew)
 	r.plan.Success = fmt.Sprintf("%s has them; count_data counts its rows, diff_data -c CLUSTER -a TABLE compares it with where they came from", r.app.Name)
 }
 
@@ -282,7 +283,7 @@ func (r *bulkRun) failed() error {
 	}
 	state := "no partition was seen to have ingested"
 	if len(ingested) > 0 {
-		state = fmt.Sprintf("%d of %s were seen to have ingested: %s", len(ingested), plural(r.app.Partitions, "partition"), firstNumbers(ingested))
+		state = fmt.Sprintf("%d of %s were seen to have ingested: %s", len(ingested), commands.Plural(r.app.Partitions, "partition"), firstNumbers(ingested))
 	}
 	e := &spec.Error{Kind: spec.Failed, Op: "load " + table, Code: r.last.Code}
 	if r.last.Status == "BLS_CANCELED" {

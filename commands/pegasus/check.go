@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	driver "shardsh/cluster/pegasus"
+	"shardsh/commands"
 	"shardsh/commands/spec"
 )
 
@@ -89,5 +90,5 @@ func checkedRecord(wrote string, k key, check driver.Check, done driver.Checked)
 			{Name: "server"},
 			{Name: "decree", Kind: spec.Int},
 		},
-		k.hash, check.Sort, done.Passed, exist, value, done.Ack.AppID, done.Ack.Partition, word(done.Ack.Server), done.Ack.Decree)
+		k.hash, check.Sort, done.Passed, exist, value, done.Ack.AppID, done.Ack.Partition, commands.Word(done.Ack.Server), done.Ack.Decree)
 }

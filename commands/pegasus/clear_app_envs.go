@@ -53,7 +53,7 @@ func clearAppEnvs(ctx context.Context, env commands.Env, call *spec.Call) (*spec
 		return slices.DeleteFunc(keys, func(key string) bool { return prefix != "" && !strings.HasPrefix(key, prefix+".") })
 	}
 	keys := chosen(was)
-	plan := &spec.Plan{Title: fmt.Sprintf("remove %s of table %s on %s", plural(len(keys), "setting"), table, call.Cluster)}
+	plan := &spec.Plan{Title: fmt.Sprintf("remove %s of table %s on %s", commands.Plural(len(keys), "setting"), table, call.Cluster)}
 	if len(keys) == 0 {
 		return plan, nil
 	}

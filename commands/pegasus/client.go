@@ -130,11 +130,3 @@ func openSettings(ctx context.Context, env commands.Env, call *spec.Call) (c cli
 	}
 	return c, table, now, err
 }
-
-// word is a text of which "" means that there is none.
-func word(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
-}

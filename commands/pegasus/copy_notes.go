@@ -9,6 +9,7 @@ import (
 	"time"
 
 	driver "shardsh/cluster/pegasus"
+	"shardsh/commands"
 	"shardsh/commands/spec"
 )
 
@@ -65,7 +66,7 @@ func (x *rowCopy) state(ctx context.Context, s copySide) (string, error) {
 			short++
 		}
 	}
-	text := fmt.Sprintf("%s has %s", s, plural(len(a.Partitions), "partition"))
+	text := fmt.Sprintf("%s has %s", s, commands.Plural(len(a.Partitions), "partition"))
 	for _, c := range []struct {
 		n    int
 		what string
@@ -96,7 +97,7 @@ func (x *rowCopy) estimate(err error) string {
 	if x.partitions != nil {
 		which = " in the partitions chosen"
 	}
-	return fmt.Sprintf("about %s%s, %d MB on disk", rowCount(g.Rows), which, g.Bytes>>20)
+	return fmt.Sprintf("about %s%s, %d MB on disk", commands.Rows(g.Rows), which, g.Bytes>>20)
 }
 
 // guessRows asks the primaries how many rows and bytes they think they have.
@@ -164,7 +165,7 @@ func (x *rowCopy) occupied(ctx context.Context) []string {
 	for _, g := range guesses {
 		about += g.Rows
 	}
-	text := fmt.Sprintf("%s has about %s", x.target, rowCount(about))
+	text := fmt.Sprintf("%s has about %s", x.target, commands.Rows(about))
 	if err != nil || about == 0 {
 		ctx, cancel := context.WithTimeout(ctx, peekTime)
 		defer cancel()

@@ -39,7 +39,7 @@ func Count(env commands.Env) spec.Command {
 					{Name: "partition_index", Kind: spec.Int},
 					{Name: "server"},
 				},
-				k.hash, n, ack.AppID, ack.Partition, word(ack.Server)), nil
+				k.hash, n, ack.AppID, ack.Partition, commands.Word(ack.Server)), nil
 		},
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	driver "shardsh/cluster/pegasus"
 	"shardsh/cluster/transfer"
+	"shardsh/commands"
 	"shardsh/commands/spec"
 )
 
@@ -244,7 +245,7 @@ func (s *survey) summary() *spec.Table {
 		Notes: func() []string {
 			var notes []string
 			if s.finished < s.parts {
-				notes = append(notes, fmt.Sprintf("stopped after %s: %d of %s counted to the end", s.limit, s.finished, plural(s.parts, "partition")))
+				notes = append(notes, fmt.Sprintf("stopped after %s: %d of %s counted to the end", s.limit, s.finished, commands.Plural(s.parts, "partition")))
 			}
 			if s.distinct && s.keyless {
 				notes = append(notes, "rows without a hash key lie in several partitions; they count as one hash key, in the sum only")

@@ -106,14 +106,7 @@ func newApp(call *spec.Call) (driver.NewApp, error) {
 }
 
 func shape(partitions, replicas int) string {
-	return fmt.Sprintf("%s of %s", plural(partitions, "partition"), plural(replicas, "replica"))
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	return fmt.Sprintf("%s of %s", commands.Plural(partitions, "partition"), commands.Plural(replicas, "replica"))
 }
 
 // creation is the step that creates a table.
@@ -140,7 +133,7 @@ func (w *creation) check(ctx context.Context) (spec.State, error) {
 		alive += one(n.Alive)
 	}
 	if alive < w.want.Replicas {
-		why := fmt.Sprintf("%s need as many nodes, and %d alive", plural(w.want.Replicas, "replica"), alive)
+		why := fmt.Sprintf("%s need as many nodes, and %d alive", commands.Plural(w.want.Replicas, "replica"), alive)
 		return spec.State{Kind: spec.Blocked, Why: why}, nil
 	}
 	return spec.State{Kind: spec.Todo}, nil

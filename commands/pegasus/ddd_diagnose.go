@@ -77,7 +77,7 @@ func dddDiagnose(ctx context.Context, env commands.Env, call *spec.Call) (*spec.
 			{Name: "command"},
 		},
 		Rows:  spec.RowsOf(rows...),
-		Notes: func() []string { return []string{plural(len(dead), "dead partition")} },
+		Notes: func() []string { return []string{commands.Plural(len(dead), "dead partition")} },
 	}, nil
 }
 

@@ -54,7 +54,7 @@ func delAppEnvs(ctx context.Context, env commands.Env, call *spec.Call) (*spec.P
 			plan.Notes = append(plan.Notes, quote(key)+" is not set")
 		}
 	}
-	plan.Title = fmt.Sprintf("remove %s of table %s on %s", plural(len(keys), "setting"), table, call.Cluster)
+	plan.Title = fmt.Sprintf("remove %s of table %s on %s", commands.Plural(len(keys), "setting"), table, call.Cluster)
 	if len(keys) == 0 {
 		return plan, nil
 	}

@@ -190,7 +190,7 @@ func (h *hotspot) query(ctx context.Context) (*spec.Table, error) {
 		{Name: "state"},
 		{Name: "found", Kind: spec.Bool},
 		{Name: "hash_key", Kind: spec.Bytes},
-	}, h.table, h.index, h.kind, h.server, word(now.State), now.Found, key)
+	}, h.table, h.index, h.kind, h.server, commands.Word(now.State), now.Found, key)
 	if now.Hint != "" {
 		t.Notes = func() []string { return []string{now.Hint} }
 	}

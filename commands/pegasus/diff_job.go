@@ -3,11 +3,11 @@ package pegasus
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	driver "shardsh/cluster/pegasus"
 	"shardsh/cluster/transfer"
+	"shardsh/commands"
 	"shardsh/commands/spec"
 )
 
@@ -26,8 +26,7 @@ type comparison struct {
 	each                   time.Duration // for a call, 0 for what the options say
 	rate                   spec.Rate     // unless the job is told another
 
-	totals transfer.DiffTotals
-	found  []transfer.Found[driver.CopyRow]
+	diff commands.Differences[driver.CopyRow]
 }
 
 // verifyStep compares the rows that a copy has read, by its filters, with the target's: all that were copied must be
@@ -71,46 +70,10 @@ func (c *comparison) step() spec.Step {
 
 func (c *comparison) run(ctx context.Context, w spec.Work) error {
 	ctx = driver.WithCallTimeout(ctx, c.each)
-	o := transfer.DiffOptions{OnlySource: c.onlySource, Limit: c.limit}
-	if c.limit == 0 {
-		o.Limit = -1
-	}
-	c.found = nil
+	c.diff.OnlySource, c.diff.Limit = c.onlySource, c.limit
 	source := c.source.c.DiffSource(c.source.app.Name, c.options, c.sourceView)
 	target := c.target.c.DiffSource(c.target.app.Name, c.options, c.targetView)
-	var err error
-	c.totals, err = transfer.Diff(ctx, source, target, driver.CopyRows{Drift: c.drift}, o, w,
-		func(f transfer.Found[driver.CopyRow]) error {
-			c.found = append(c.found, f)
-			return nil
-		})
-	if err != nil {
-		return err
-	}
-	w.Detail("%s", c.verdict())
-	if c.totals.Differences() > 0 {
-		e := spec.Errorf(spec.AnsweredNo, "%s", c.verdict())
-		e.Op = c.text()
-		return e
-	}
-	return nil
-}
-
-// verdict says in words how the tables differ.
-func (c *comparison) verdict() string {
-	var parts []string
-	for _, p := range []struct {
-		n    int64
-		what string
-	}{{c.totals.Missing, "missing"}, {c.totals.Extra, "extra"}, {c.totals.Different, "different"}, {c.totals.Drift, "with another ttl"}} {
-		if p.n > 0 {
-			parts = append(parts, fmt.Sprintf("%s %s", rowCount(p.n), p.what))
-		}
-	}
-	if parts == nil {
-		return fmt.Sprintf("equal: %s", rowCount(c.totals.SourceRows))
-	}
-	return strings.Join(parts, ", ")
+	return c.diff.Compare(ctx, c.text(), source, target, driver.CopyRows{Drift: c.drift}, w)
 }
 
 // answers makes the answer of what was found.
@@ -122,28 +85,18 @@ func (c *comparison) answers() *spec.Table {
 	columns = append(columns, spec.Column{Name: "source_ttl", Kind: spec.Duration}, spec.Column{Name: "target_ttl", Kind: spec.Duration})
 	now := time.Now()
 	var rows []spec.Row
-	for _, f := range c.found {
+	for _, f := range c.diff.Found {
 		if row := c.differenceRow(f, now); row != nil {
 			rows = append(rows, row)
 		}
 	}
-	t := c.totals
+	t := c.diff.Totals
 	summary := spec.Record(
 		append(ints("source_rows", "target_rows", "equal_rows", "missing", "extra", "different", "ttl_drift"),
 			spec.Column{Name: "equal", Kind: spec.Bool}),
 		t.SourceRows, t.TargetRows, t.Equal(), t.Missing, t.Extra, t.Different, t.Drift, t.Differences() == 0)
 	summary.Section = "summary"
-	summary.Notes = func() []string {
-		var notes []string
-		if more := t.Differences() - int64(len(rows)); more > 0 {
-			notes = append(notes, fmt.Sprintf("%d of %s listed; --limit lists more", len(rows), plural(int(t.Differences()), "difference")))
-		}
-		if t.Settled > 0 {
-			notes = append(notes, fmt.Sprintf("%s that differed at first had become equal when read again: something writes to these tables",
-				rowCount(t.Settled)))
-		}
-		return notes
-	}
+	summary.Notes = func() []string { return c.diff.Notes(len(rows)) }
 	return &spec.Table{Section: "differences", Columns: columns, Rows: spec.RowsOf(rows...), More: []*spec.Table{summary}}
 }
 

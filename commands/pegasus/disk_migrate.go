@@ -93,7 +93,7 @@ func (m *diskMove) plan(ctx context.Context, call *spec.Call, disks []driver.Dis
 	class, needed := spec.Alter, quorum(m.was.MaxReplicas)
 	if left := len(m.live()) - 1; left < needed {
 		class = spec.Risky
-		plan.Notes = append(plan.Notes, fmt.Sprintf("while the replica is opened anew %s of it live, and writes need %d", plural(left, "replica"), needed))
+		plan.Notes = append(plan.Notes, fmt.Sprintf("while the replica is opened anew %s of it live, and writes need %d", commands.Plural(left, "replica"), needed))
 	}
 	plan.Steps = []spec.Step{{
 		Text: fmt.Sprintf("move the replica of %s on %s from %s to %s", m.String(), m.server, m.from, m.to), Objects: []string{m.String()},

@@ -111,7 +111,7 @@ func dropNotes(a driver.App, keep time.Duration) []string {
 func span(d time.Duration) string {
 	const day = 24 * time.Hour
 	if d >= day && d%day == 0 {
-		return plural(int(d/day), "day")
+		return commands.Plural(int(d/day), "day")
 	}
 	return d.String()
 }

@@ -165,7 +165,7 @@ func standingOf(d *driver.Duplication, a driver.App, last map[int]int64) standin
 }
 
 func (s standing) String() string {
-	return fmt.Sprintf("%d of %d partitions are level, %s behind", s.level, s.partitions, plural(int(s.behind), "write"))
+	return fmt.Sprintf("%d of %d partitions are level, %s behind", s.level, s.partitions, commands.Plural(int(s.behind), "write"))
 }
 
 // statusWords say what a status means while nothing is wrong.

@@ -51,5 +51,5 @@ func hash(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Table, 
 			{Name: "primary"},
 			{Name: "secondaries", Kind: spec.List},
 		},
-		at.Hash, table, at.AppID, at.Partitions, at.Partition, word(at.Primary), at.Secondaries), nil
+		at.Hash, table, at.AppID, at.Partitions, at.Partition, commands.Word(at.Primary), at.Secondaries), nil
 }

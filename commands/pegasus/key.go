@@ -45,7 +45,7 @@ func keyColumns(asked spec.Column) []spec.Column {
 }
 
 func keyRecord(k key, asked spec.Column, cell any, ack driver.Ack) *spec.Table {
-	return spec.Record(keyColumns(asked), k.hash, k.sort, cell, ack.AppID, ack.Partition, word(ack.Server))
+	return spec.Record(keyColumns(asked), k.hash, k.sort, cell, ack.AppID, ack.Partition, commands.Word(ack.Server))
 }
 
 func noRow(op string, k key, ack driver.Ack) error {

@@ -181,7 +181,7 @@ var (
 )
 
 func partitionRow(t *coldbackup.Table, p *coldbackup.Partition) spec.Row {
-	row := spec.Row{t.Name, p.Index, word(p.Folder), nil, nil, nil, nil, len(p.Problems)}
+	row := spec.Row{t.Name, p.Index, commands.Word(p.Folder), nil, nil, nil, nil, len(p.Problems)}
 	if c := p.Checkpoint; c != nil {
 		row[3], row[5], row[6] = c.Decree, len(c.Files), c.TotalSize
 		if c.TimestampMS > 0 {

@@ -90,7 +90,7 @@ func compactText(how driver.Compaction) string {
 		text += ", the deepest level too"
 	}
 	if how.AtATime > 0 {
-		text += fmt.Sprintf(", %s of a node at a time", plural(how.AtATime, "replica"))
+		text += fmt.Sprintf(", %s of a node at a time", commands.Plural(how.AtATime, "replica"))
 	}
 	return text
 }
@@ -198,7 +198,7 @@ func queryCompact(ctx context.Context, env commands.Env, call *spec.Call) (*spec
 	}, a.Name, progress, n.Queued, n.Running, n.Finished, started)
 	if activity.Silent > 0 {
 		t.Notes = func() []string {
-			return []string{fmt.Sprintf("%s did not answer: their replicas are not counted", plural(activity.Silent, "live node"))}
+			return []string{fmt.Sprintf("%s did not answer: their replicas are not counted", commands.Plural(activity.Silent, "live node"))}
 		}
 	}
 	return t, nil

@@ -41,7 +41,7 @@ func GetMetaLevel(env commands.Env) spec.Command {
 			if err != nil {
 				return nil, err
 			}
-			return spec.Record(spec.Columns("meta_level", "means"), level, word(levelMeans[level])), nil
+			return spec.Record(spec.Columns("meta_level", "means"), level, commands.Word(levelMeans[level])), nil
 		},
 	}
 }

@@ -39,7 +39,7 @@ func MultiDel(env commands.Env) spec.Command {
 			if err != nil {
 				return nil, err
 			}
-			return hashPlan("del "+rowCount(int64(len(sorts)))+" under", k, func(ctx context.Context) (driver.Ack, error) {
+			return hashPlan("del "+commands.Rows(int64(len(sorts)))+" under", k, func(ctx context.Context) (driver.Ack, error) {
 				_, ack, err := c.MultiDel(ctx, k.table, []byte(k.hash), toBytes(sorts))
 				return ack, err
 			}), nil

@@ -57,7 +57,7 @@ func multiSet(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Pla
 	if err != nil {
 		return nil, err
 	}
-	return hashPlan("set "+rowCount(int64(len(rows)))+" under", k, func(ctx context.Context) (driver.Ack, error) {
+	return hashPlan("set "+commands.Rows(int64(len(rows)))+" under", k, func(ctx context.Context) (driver.Ack, error) {
 		return c.MultiSet(ctx, k.table, []byte(k.hash), rows, ttl)
 	}), nil
 }

@@ -240,9 +240,9 @@ func (f *failover) awaitWithout(total int, limit time.Duration) waiting {
 			}
 			switch {
 			case left > 0:
-				return false, fmt.Sprintf("%s still %s on it", plural(left, "partition"), counts(left)), nil
+				return false, fmt.Sprintf("%s still %s on it", commands.Plural(left, "partition"), counts(left)), nil
 			case len(orphans) > 0:
-				return false, "", spec.Errorf(spec.PartlyDone, "%s no primary, because all their replicas are down: %v", plural(len(orphans), "partition")+" have", orphans).
+				return false, "", spec.Errorf(spec.PartlyDone, "%s no primary, because all their replicas are down: %v", commands.Plural(len(orphans), "partition")+" have", orphans).
 					WithHint("start the nodes that hold them; app TABLE -d shows which did last")
 			}
 			return true, "every partition has a primary", nil

@@ -95,14 +95,14 @@ func startSplit(ctx context.Context, env commands.Env, call *spec.Call) (*spec.P
 	case err != nil:
 		return nil, err
 	case now == nil && want != a.Partitions && want != 2*a.Partitions:
-		return nil, spec.Errorf(spec.Usage, "%s has %s, which cannot become %d", a.Name, plural(a.Partitions, "partition"), want).
+		return nil, spec.Errorf(spec.Usage, "%s has %s, which cannot become %d", a.Name, commands.Plural(a.Partitions, "partition"), want).
 			WithHint("a split doubles them: -p %d", 2*a.Partitions)
 	}
 	plan := &spec.Plan{
-		Title: fmt.Sprintf("split table %s of %s into %s", a.Name, call.Cluster, plural(want, "partition")),
+		Title: fmt.Sprintf("split table %s of %s into %s", a.Name, call.Cluster, commands.Plural(want, "partition")),
 		Name:  a.Name,
 		Steps: []spec.Step{{
-			Text:    fmt.Sprintf("split %s from %s into %d", a.Name, plural(s.from, "partition"), want),
+			Text:    fmt.Sprintf("split %s from %s into %d", a.Name, commands.Plural(s.from, "partition"), want),
 			Objects: []string{a.Name},
 			Class:   spec.Risky,
 			Check:   s.check,
@@ -152,9 +152,9 @@ func (s *doubling) check(ctx context.Context) (spec.State, error) {
 	case now != nil:
 		return spec.State{Kind: spec.Blocked, Why: fmt.Sprintf("it is being split into %d", now.Partitions)}, nil
 	case a.Partitions == s.want:
-		return spec.State{Kind: spec.Done, Why: fmt.Sprintf("it has %s", plural(s.want, "partition"))}, nil
+		return spec.State{Kind: spec.Done, Why: fmt.Sprintf("it has %s", commands.Plural(s.want, "partition"))}, nil
 	case a.Partitions != s.from:
-		return spec.State{Kind: spec.Blocked, Why: fmt.Sprintf("it has %s", plural(a.Partitions, "partition"))}, nil
+		return spec.State{Kind: spec.Blocked, Why: fmt.Sprintf("it has %s", commands.Plural(a.Partitions, "partition"))}, nil
 	}
 	return spec.State{Kind: spec.Todo}, nil
 }
@@ -172,7 +172,7 @@ func blockers(a driver.App) []spec.Blocker {
 		block("it is being duplicated to another cluster: the copy there would go wrong")
 	}
 	if a.BulkLoading {
-		block("it is being loaded: the split would run into files made for %s", plural(a.Partitions, "partition"))
+		block("it is being loaded: the split would run into files made for %s", commands.Plural(a.Partitions, "partition"))
 	}
 	return list
 }
@@ -214,7 +214,7 @@ func (s *doubling) ended(ctx context.Context) (bool, string, error) {
 	case err != nil:
 		return false, "", err
 	case total != s.want:
-		return false, "", spec.Errorf(spec.Failed, "the split of %s was canceled: it has %s", s.table, plural(total, "partition"))
+		return false, "", spec.Errorf(spec.Failed, "the split of %s was canceled: it has %s", s.table, commands.Plural(total, "partition"))
 	}
 	s.done = s.from
 	return ready == total, fmt.Sprintf("%d of %d partitions ready", ready, total), nil

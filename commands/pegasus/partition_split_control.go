@@ -41,7 +41,7 @@ func splitTable(a driver.App, s *driver.Split) *spec.Table {
 	t := &spec.Table{Columns: []spec.Column{{Name: "pidx", Kind: spec.Int}, {Name: "child", Kind: spec.Int}, {Name: "split_status"}}}
 	if s == nil {
 		t.Notes = func() []string {
-			return []string{fmt.Sprintf("%s is not being split: it has %s", a.Name, plural(a.Partitions, "partition"))}
+			return []string{fmt.Sprintf("%s is not being split: it has %s", a.Name, commands.Plural(a.Partitions, "partition"))}
 		}
 		return t
 	}
@@ -253,7 +253,7 @@ func cancelSplit(ctx context.Context, env commands.Env, call *spec.Call) (*spec.
 	plan := &spec.Plan{
 		Title: fmt.Sprintf("cancel the split of table %s on %s", a.Name, call.Cluster),
 		Steps: []spec.Step{{
-			Text: fmt.Sprintf("cancel the split of %s into %s", a.Name, plural(2*old, "partition")), Objects: []string{a.Name}, Class: spec.Alter,
+			Text: fmt.Sprintf("cancel the split of %s into %s", a.Name, commands.Plural(2*old, "partition")), Objects: []string{a.Name}, Class: spec.Alter,
 			Check: func(ctx context.Context) (spec.State, error) { return cancelState(ctx, c, a.Name, old) },
 			Apply: func(ctx context.Context, _ spec.Report) error {
 				return c.ControlSplit(ctx, a.Name, driver.CancelSplit, -1, old)
@@ -263,7 +263,7 @@ func cancelSplit(ctx context.Context, env commands.Env, call *spec.Call) (*spec.
 	}
 	if call.Wait >= 0 {
 		plan.Steps = append(plan.Steps, waiting{
-			text: fmt.Sprintf("wait until %s has %s again", a.Name, plural(old, "partition")), objects: []string{a.Name}, limit: call.Wait,
+			text: fmt.Sprintf("wait until %s has %s again", a.Name, commands.Plural(old, "partition")), objects: []string{a.Name}, limit: call.Wait,
 			look: func(ctx context.Context) (bool, string, error) { return canceled(ctx, c, a.Name, old) },
 			hint: fmt.Sprintf("partition_split query -a %s shows where it stands", a.Name),
 		}.step())
@@ -282,9 +282,9 @@ func cancelState(ctx context.Context, c splitter, table string, old int) (spec.S
 		case err != nil:
 			return spec.State{}, err
 		case exists && a.Partitions == old:
-			return spec.State{Kind: spec.Done, Why: fmt.Sprintf("it is not being split, and has %s", plural(old, "partition"))}, nil
+			return spec.State{Kind: spec.Done, Why: fmt.Sprintf("it is not being split, and has %s", commands.Plural(old, "partition"))}, nil
 		}
-		why := fmt.Sprintf("it is not being split, and has %s; a table cannot be halved", plural(a.Partitions, "partition"))
+		why := fmt.Sprintf("it is not being split, and has %s; a table cannot be halved", commands.Plural(a.Partitions, "partition"))
 		return spec.State{Kind: spec.Blocked, Why: why}, nil
 	}
 	canceling, split := 0, s.Partitions/2-len(s.Status)
@@ -312,7 +312,7 @@ func canceled(ctx context.Context, c splitter, table string, old int) (bool, str
 	if err != nil {
 		return false, "", err
 	}
-	stand := "it has " + plural(len(a.Partitions), "partition")
+	stand := "it has " + commands.Plural(len(a.Partitions), "partition")
 	if len(a.Partitions) != old {
 		return false, stand, spec.Errorf(spec.Failed, "the split of %s was not canceled: %s", table, stand)
 	}

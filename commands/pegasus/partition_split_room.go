@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	driver "shardsh/cluster/pegasus"
+	"shardsh/commands"
 	"shardsh/commands/spec"
 )
 
@@ -44,7 +45,7 @@ func (s *doubling) room(ctx context.Context, a driver.App) (blockers []spec.Bloc
 	if len(unknown) > 0 {
 		text := fmt.Sprintf("whether all disks have room for the split is not known: %v", unknown[0])
 		if more := len(unknown) - 1; more > 0 {
-			text += fmt.Sprintf(", and %s more", plural(more, "node"))
+			text += fmt.Sprintf(", and %s more", commands.Plural(more, "node"))
 		}
 		notes = []string{text}
 	}

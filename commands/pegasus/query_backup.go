@@ -114,7 +114,7 @@ func queryBackupRow(app driver.App, b driver.Backup) spec.Row {
 	case !b.End.IsZero():
 		status, end = "completed", b.End
 	}
-	return spec.Row{b.ID, app.Name, b.Start, end, status, b.Provider, word(b.Path)}
+	return spec.Row{b.ID, app.Name, b.Start, end, status, b.Provider, commands.Word(b.Path)}
 }
 
 // backupParts is how far the partitions of a backup are.
@@ -135,7 +135,7 @@ func backupParts(ctx context.Context, env commands.Env, c backer, app driver.App
 		notes = append(notes, fmt.Sprintf("%s uploads a file of %s", u.endpoint, sizeText(u.largest)))
 	}
 	if silent > 0 {
-		notes = append(notes, fmt.Sprintf("%s did not say what they upload", plural(silent, "live node")))
+		notes = append(notes, fmt.Sprintf("%s did not say what they upload", commands.Plural(silent, "live node")))
 	}
 	t.Notes = func() []string { return notes }
 	if s.store == nil {

@@ -151,7 +151,7 @@ func bulkReplicas(b driver.BulkLoad, partition int) *spec.Table {
 		if r.Progress >= 0 {
 			progress = r.Progress
 		}
-		rows = append(rows, spec.Row{partition, node, progress, word(r.Download), word(r.Ingest), told(r.Paused), told(r.CleanedUp)})
+		rows = append(rows, spec.Row{partition, node, progress, commands.Word(r.Download), commands.Word(r.Ingest), told(r.Paused), told(r.CleanedUp)})
 	}
 	t.Rows = spec.RowsOf(rows...)
 	t.Notes = func() []string {

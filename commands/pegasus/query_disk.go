@@ -172,7 +172,7 @@ func diskTable(answers []nodeDisks, apps []driver.App, asked int, detailed bool)
 					role = "primary"
 					primaries++
 				}
-				replicas = append(replicas, spec.Row{a.node, d.Tag, fmt.Sprintf("%d.%d", r.AppID, r.Partition), word(names[r.AppID]), role, d.Dir})
+				replicas = append(replicas, spec.Row{a.node, d.Tag, fmt.Sprintf("%d.%d", r.AppID, r.Partition), commands.Word(names[r.AppID]), role, d.Dir})
 			}
 			rows = append(rows, spec.Row{
 				a.node, d.Tag, d.Capacity, d.Available, d.AvailableRatio(), primaries, len(d.Replicas) - primaries, len(d.Replicas),
@@ -206,6 +206,6 @@ func diskErrors(errs []error, asked int) error {
 	case len(errs) == asked:
 		return errs[0]
 	}
-	e := &spec.Error{Kind: spec.PartlyDone, Op: fmt.Sprintf("asked %s, %d did not answer", plural(asked, "server"), len(errs)), Err: errors.Join(errs...)}
+	e := &spec.Error{Kind: spec.PartlyDone, Op: fmt.Sprintf("asked %s, %d did not answer", commands.Plural(asked, "server"), len(errs)), Err: errors.Join(errs...)}
 	return e.WithHint("nodes shows who is alive")
 }

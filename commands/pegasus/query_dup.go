@@ -53,7 +53,7 @@ func QueryDup(env commands.Env) spec.Command {
 func dupTable(a driver.App, list []driver.Duplication) *spec.Table {
 	var rows []spec.Row
 	for _, d := range list {
-		rows = append(rows, spec.Row{d.ID, d.Status, d.Remote, d.Created, word(d.FailMode), word(d.RemoteTable)})
+		rows = append(rows, spec.Row{d.ID, d.Status, d.Remote, d.Created, commands.Word(d.FailMode), commands.Word(d.RemoteTable)})
 	}
 	t := &spec.Table{
 		Columns: []spec.Column{
@@ -94,7 +94,7 @@ func dupDetails(ctx context.Context, env commands.Env, c duplicator, a driver.Ap
 			if known {
 				lag = gap
 			}
-			rows = append(rows, spec.Row{d.ID, d.Status, d.Remote, p, confirmed, committed, lag, word(why)})
+			rows = append(rows, spec.Row{d.ID, d.Status, d.Remote, p, confirmed, committed, lag, commands.Word(why)})
 		}
 	}
 	return &spec.Table{
@@ -139,7 +139,7 @@ func viewFollower(ctx context.Context, env commands.Env, d *driver.Duplication, 
 	case !exists:
 		return &followerView{all: fmt.Sprintf("%s has no table %s", d.Remote, table)}
 	case there.Partitions != a.Partitions:
-		return &followerView{all: fmt.Sprintf("%s has %s there, %d here", table, plural(there.Partitions, "partition"), a.Partitions)}
+		return &followerView{all: fmt.Sprintf("%s has %s there, %d here", table, commands.Plural(there.Partitions, "partition"), a.Partitions)}
 	}
 	f := &followerView{}
 	for _, key := range slices.Sorted(maps.Keys(there.Envs)) {

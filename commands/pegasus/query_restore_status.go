@@ -93,7 +93,7 @@ func restoreWord(app driver.App, now driver.Restore) string {
 	case !now.Done() || app.Status != "AVAILABLE":
 		return "ongoing"
 	case skipped > 0:
-		return fmt.Sprintf("ok, but %s empty", plural(skipped, "partition")+" began")
+		return fmt.Sprintf("ok, but %s empty", commands.Plural(skipped, "partition")+" began")
 	}
 	return "ok"
 }

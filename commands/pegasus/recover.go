@@ -195,7 +195,7 @@ func (r *rescue) ask(ctx context.Context) []holding {
 
 func (r *rescue) plan(ctx context.Context, call *spec.Call) *spec.Plan {
 	plan := &spec.Plan{
-		Title: fmt.Sprintf("rebuild the metadata of %s from %s", call.Cluster, plural(len(r.what.Nodes), "replica server")),
+		Title: fmt.Sprintf("rebuild the metadata of %s from %s", call.Cluster, commands.Plural(len(r.what.Nodes), "replica server")),
 		Name:  call.Cluster,
 	}
 	all := r.ask(ctx)
@@ -203,7 +203,7 @@ func (r *rescue) plan(ctx context.Context, call *spec.Call) *spec.Plan {
 		h := all[i]
 		switch {
 		case h.err == nil:
-			plan.Notes = append(plan.Notes, fmt.Sprintf("%s holds %s of %s", node, plural(len(h.replicas), "replica"), plural(len(h.tables), "table")))
+			plan.Notes = append(plan.Notes, fmt.Sprintf("%s holds %s of %s", node, commands.Plural(len(h.replicas), "replica"), commands.Plural(len(h.tables), "table")))
 		case r.what.SkipBadNodes:
 			plan.Notes = append(plan.Notes, fmt.Sprintf("%s is left out: %v", node, h.err))
 		}
@@ -329,7 +329,7 @@ func (r *rescue) look(ctx context.Context) (bool, string, error) {
 		}
 		r.rows = append(r.rows, row)
 	}
-	return without == 0, fmt.Sprintf("%d of %s have one", total-without, plural(total, "partition")), nil
+	return without == 0, fmt.Sprintf("%d of %s have one", total-without, commands.Plural(total, "partition")), nil
 }
 
 // answer lists what was rebuilt.
@@ -345,7 +345,7 @@ func (r *rescue) answer() *spec.Table {
 		},
 		Rows: spec.RowsOf(r.rows...),
 		Notes: func() []string {
-			return append(slices.Clone(r.hints), plural(len(r.rows), "table")+" rebuilt")
+			return append(slices.Clone(r.hints), commands.Plural(len(r.rows), "table")+" rebuilt")
 		},
 	}
 }

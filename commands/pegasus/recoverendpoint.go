@@ -84,13 +84,13 @@ func (f *failover) awaitWhole(total int, limit time.Duration) waiting {
 				return false, "", err
 			}
 			if short = now.missing(); short > 0 {
-				return false, fmt.Sprintf("%s without all replicas", plural(short, "partition")), nil
+				return false, fmt.Sprintf("%s without all replicas", commands.Plural(short, "partition")), nil
 			}
 			held := 0
 			for at := range now.places() {
 				held += one(holdsReplica(at.was, f.node))
 			}
-			return true, fmt.Sprintf("%s holds %s", f.node, plural(held, "replica")), nil
+			return true, fmt.Sprintf("%s holds %s", f.node, commands.Plural(held, "replica")), nil
 		},
 		progress: func() (int, int, string) { return max(total-short, 0), max(total, short), "partitions" },
 	}

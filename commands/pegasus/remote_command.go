@@ -151,7 +151,7 @@ func remotePlan(ctx context.Context, env commands.Env, call *spec.Call, command 
 	}
 	var answers []answer
 	plan := &spec.Plan{
-		Title: fmt.Sprintf("run %s on %s", line, plural(len(objects), "server")),
+		Title: fmt.Sprintf("run %s on %s", line, commands.Plural(len(objects), "server")),
 		Steps: []spec.Step{{
 			Text: "run " + line, Objects: objects, Class: class,
 			Apply: func(ctx context.Context, _ spec.Report) error {

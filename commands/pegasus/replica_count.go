@@ -87,13 +87,13 @@ func setReplicaCount(ctx context.Context, env commands.Env, call *spec.Call) (*s
 			return err
 		},
 	}
-	plan := &spec.Plan{Title: fmt.Sprintf("keep %s of table %s on %s", plural(want, "replica"), table, call.Cluster), Name: table}
+	plan := &spec.Plan{Title: fmt.Sprintf("keep %s of table %s on %s", commands.Plural(want, "replica"), table, call.Cluster), Name: table}
 	switch {
 	case want == was:
 		step.Class = spec.Alter
 	case want < was:
 		step.Class = spec.Destroy
-		plan.Notes = []string{fmt.Sprintf("%s of each partition are dropped; %s", plural(was-want, "replica"), survives(want))}
+		plan.Notes = []string{fmt.Sprintf("%s of each partition are dropped; %s", commands.Plural(was-want, "replica"), survives(want))}
 	}
 	if want != was {
 		step.Undo = fmt.Sprintf("set_replica_count %s %d", table, was)
@@ -101,7 +101,7 @@ func setReplicaCount(ctx context.Context, env commands.Env, call *spec.Call) (*s
 	plan.Steps = []spec.Step{step}
 	if call.Wait >= 0 {
 		plan.Steps = append(plan.Steps, waiting{
-			text:    fmt.Sprintf("wait until every partition of %s has %s", table, plural(want, "replica")),
+			text:    fmt.Sprintf("wait until every partition of %s has %s", table, commands.Plural(want, "replica")),
 			objects: []string{table}, limit: call.Wait,
 			look: func(ctx context.Context) (bool, string, error) { return haveReplicas(ctx, c, table, want) },
 			hint: fmt.Sprintf("app %s -d shows which have not; nothing is copied or dropped while the meta level is freezed", table),
@@ -139,7 +139,7 @@ func replicaCountState(ctx context.Context, c client, table string, want int) (s
 		alive += one(n.Alive)
 	}
 	if alive < want {
-		why := fmt.Sprintf("%s need as many nodes, and %d alive", plural(want, "replica"), alive)
+		why := fmt.Sprintf("%s need as many nodes, and %d alive", commands.Plural(want, "replica"), alive)
 		return spec.State{Kind: spec.Blocked, Why: why}, nil
 	}
 	return spec.State{Kind: spec.Todo}, nil

@@ -11,6 +11,7 @@ import (
 
 	driver "shardsh/cluster/pegasus"
 	"shardsh/cluster/pegasus/coldbackup"
+	"shardsh/commands"
 	"shardsh/commands/spec"
 )
 
@@ -43,7 +44,7 @@ func (x *tableRestore) lookAtBackup(ctx context.Context, call *spec.Call, plan *
 	if x.table.App != nil {
 		count = x.table.App.PartitionCount
 	}
-	plan.Notes = append(plan.Notes, fmt.Sprintf("the backup has %s, %s with %s", plural(int(count), "partition"), plural(files, "file"), sizeText(size)))
+	plan.Notes = append(plan.Notes, fmt.Sprintf("the backup has %s, %s with %s", commands.Plural(int(count), "partition"), commands.Plural(files, "file"), sizeText(size)))
 	x.sideCarSettings(plan)
 	return nil
 }
@@ -82,7 +83,7 @@ func (x *tableRestore) refuse(ctx context.Context, call *spec.Call, plan *spec.P
 		plan.Notes = append(plan.Notes, fmt.Sprintf("partition %s will begin empty: files are missing or damaged", strings.Join(bad, ", ")))
 	}
 	if n := call.Int("partition-count"); call.Has("partition-count") && n != int64(x.table.App.PartitionCount) {
-		return spec.Errorf(spec.Refused, "restore makes a table with %s, as many as the backup has", plural(int(x.table.App.PartitionCount), "partition")).
+		return spec.Errorf(spec.Refused, "restore makes a table with %s, as many as the backup has", commands.Plural(int(x.table.App.PartitionCount), "partition")).
 			WithHint("for %d: create %s -p %d, split_backup %s %s:/OUT --table %s --partitions %d, start_bulk_load -a %s -c %s -p %s -r /OUT", n, x.want.NewName, n, where,
 				x.from.service, x.want.NewName, n, x.want.NewName, x.cluster, x.from.service)
 	}

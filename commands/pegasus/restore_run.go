@@ -10,6 +10,7 @@ import (
 
 	driver "shardsh/cluster/pegasus"
 	"shardsh/cluster/pegasus/coldbackup"
+	"shardsh/commands"
 	"shardsh/commands/spec"
 )
 
@@ -251,18 +252,18 @@ func (x *tableRestore) runCount(ctx context.Context, w spec.Work) error {
 const progressRows = 100_000
 
 func (x *tableRestore) compare(w spec.Work, there, least, most, strays int64) error {
-	held := rowCount(most)
+	held := commands.Rows(most)
 	if least != most {
 		held = fmt.Sprintf("%d to %s, as some expired meanwhile", least, held)
 	}
-	w.Detail("%s has %s, the backup %s", x.want.NewName, rowCount(there), held)
+	w.Detail("%s has %s, the backup %s", x.want.NewName, commands.Rows(there), held)
 	switch {
 	case there >= least && there <= most:
 		return nil
 	case strays > 0 && there > most && there <= most+strays:
-		return spec.Errorf(spec.AnsweredNo, "%s has %s and the backup %s, besides %d that a split has left in partitions which are not theirs", x.want.NewName, rowCount(there), held, strays).
+		return spec.Errorf(spec.AnsweredNo, "%s has %s and the backup %s, besides %d that a split has left in partitions which are not theirs", x.want.NewName, commands.Rows(there), held, strays).
 			WithHint("set_app_envs %s true makes servers pass them over", splitEnv)
 	}
-	return spec.Errorf(spec.AnsweredNo, "%s has %s and the backup %s", x.want.NewName, rowCount(there), held).
+	return spec.Errorf(spec.AnsweredNo, "%s has %s and the backup %s", x.want.NewName, commands.Rows(there), held).
 		WithHint("was it written to meanwhile, or does it have empty partitions? query_restore_status %d -d shows them", x.result.id)
 }

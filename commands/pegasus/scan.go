@@ -116,7 +116,7 @@ func scanRow(r driver.ScanRow, noValue, detailed bool, width int) spec.Row {
 	}
 	row = append(row, left, r.Partition)
 	if detailed {
-		row = append(row, r.AppID, word(r.Server))
+		row = append(row, r.AppID, commands.Word(r.Server))
 	}
 	return row
 }

@@ -144,7 +144,7 @@ func answersTable(servers []driver.Server, answers []answer) *spec.Table {
 				if a.err != nil {
 					message = a.err.Error()
 				}
-				if !yield(spec.Row{servers[i].Endpoint, word(servers[i].Role), a.asked && a.err == nil, message}, nil) {
+				if !yield(spec.Row{servers[i].Endpoint, commands.Word(servers[i].Role), a.asked && a.err == nil, message}, nil) {
 					return
 				}
 			}

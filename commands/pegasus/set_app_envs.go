@@ -68,7 +68,7 @@ func setAppEnvs(ctx context.Context, env commands.Env, call *spec.Call) (*spec.P
 		}
 	}
 	return &spec.Plan{
-		Title: fmt.Sprintf("set %s of table %s on %s", plural(len(keys), "setting"), table, call.Cluster),
+		Title: fmt.Sprintf("set %s of table %s on %s", commands.Plural(len(keys), "setting"), table, call.Cluster),
 		Notes: notes,
 		Steps: []spec.Step{{
 			Text:    fmt.Sprintf("set %s of %s", strings.Join(text, ", "), table),

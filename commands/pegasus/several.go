@@ -125,18 +125,11 @@ func rangeTable(k key, rows iter.Seq2[driver.RangeRow, error], noValue bool, mos
 
 // countNote says how many rows came, and from where when that is known.
 func countNote(count int64, ack driver.Ack) string {
-	text := rowCount(count)
+	text := commands.Rows(count)
 	if ack.Server != "" {
 		text += fmt.Sprintf(", app_id %d, partition_index %d, server %s", ack.AppID, ack.Partition, ack.Server)
 	}
 	return text
-}
-
-func rowCount(n int64) string {
-	if n == 1 {
-		return "1 row"
-	}
-	return fmt.Sprintf("%d rows", n)
 }
 
 var trueFalse = []string{"true", "false"}
@@ -221,7 +214,7 @@ func deleteScanned(
 		deleted += n
 		batch = batch[:0]
 		report.Progress(deleted, 0, "rows deleted")
-		report.Detail("%s deleted", rowCount(deleted))
+		report.Detail("%s deleted", commands.Rows(deleted))
 		return errors.Join(err, ctx.Err())
 	}
 	for r, err := range rows {
@@ -243,11 +236,11 @@ func deleteScanned(
 
 // stoppedAt says how far a deletion came.
 func stoppedAt(op string, deleted int64, err error) error {
-	kind, why := spec.KindOf(err), fmt.Errorf("%s deleted; %w", rowCount(deleted), err)
+	kind, why := spec.KindOf(err), fmt.Errorf("%s deleted; %w", commands.Rows(deleted), err)
 	switch {
 	case kind == spec.UnknownOutcome:
 	case kind == spec.Interrupted || errors.Is(err, context.Canceled):
-		kind, why = spec.Interrupted, fmt.Errorf("%s deleted before it was stopped", rowCount(deleted))
+		kind, why = spec.Interrupted, fmt.Errorf("%s deleted before it was stopped", commands.Rows(deleted))
 	case deleted > 0:
 		kind = spec.PartlyDone
 	}

@@ -92,7 +92,7 @@ func showOps(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Tabl
 	var rows []spec.Row
 	for _, o := range ops {
 		if call.Arg(0) == "" || call.Arg(0) == o.table {
-			rows = append(rows, spec.Row{o.id, o.kind, o.table, o.partition, o.status, o.started, since(o.started), nil, word(o.task)})
+			rows = append(rows, spec.Row{o.id, o.kind, o.table, o.partition, o.status, o.started, since(o.started), nil, commands.Word(o.task)})
 		}
 	}
 	columns := spec.Columns("op_id", "op_type", "name", "pid", "status", "start_time", "execute_time", "end_time", "cur_task")
@@ -213,7 +213,7 @@ func missingOps(app driver.App, a *driver.AppPartitions, learning map[int]int) [
 		if lack <= 0 {
 			continue
 		}
-		task := fmt.Sprintf("wait for %s", plural(lack, "replica"))
+		task := fmt.Sprintf("wait for %s", commands.Plural(lack, "replica"))
 		if p.Primary == "" {
 			task = "wait for a primary"
 		}

@@ -200,7 +200,7 @@ func (x *bulkLoad) what() string {
 		return x.from.String()
 	}
 	files, size, rows := x.input.Totals()
-	return fmt.Sprintf("%s, %s, %d bytes", plural(int(rows), "row"), plural(files, "file"), size)
+	return fmt.Sprintf("%s, %s, %d bytes", commands.Plural(int(rows), "row"), commands.Plural(files, "file"), size)
 }
 
 func (x *bulkLoad) identity() map[string]string {

@@ -83,7 +83,7 @@ func (v *verification) run(ctx context.Context, yield func(spec.Row, error) bool
 		if c.Verdict == coldbackup.OK && !v.all {
 			return nil
 		}
-		if !yield(spec.Row{at(v.service, c.Path), c.Size, string(c.Verdict), word(c.Why)}, nil) {
+		if !yield(spec.Row{at(v.service, c.Path), c.Size, string(c.Verdict), commands.Word(c.Why)}, nil) {
 			return errEnough
 		}
 		return nil
