@@ -34,24 +34,9 @@ type answer interface {
 	GetMsg() string
 }
 
-// callTimeout is the key of a context's own timeout per call.
-type callTimeout struct{}
-
-// WithCallTimeout makes every call under the context wait that long for its answer, instead of what the options say.
-// 0 leaves it to them.
-func WithCallTimeout(ctx context.Context, each time.Duration) context.Context {
-	if each <= 0 {
-		return ctx
-	}
-	return context.WithValue(ctx, callTimeout{}, each)
-}
-
 // bound gives a context the timeout of one call, the search for the leader and second tries included.
 func (d *Driver) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	if each, ok := ctx.Value(callTimeout{}).(time.Duration); ok {
-		return context.WithTimeout(ctx, each)
-	}
-	return context.WithTimeout(ctx, d.timeout())
+	return cluster.BoundCall(ctx, d.timeout())
 }
 
 func (d *Driver) address(ctx context.Context, endpoint string) (string, error) {

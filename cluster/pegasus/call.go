@@ -29,24 +29,9 @@ func (e *rejectedError) Error() string { return e.endpoint + ": " + e.code }
 // errKerberos ends a connection to a server that waits for an authentication we cannot give.
 var errKerberos = errors.New("this cluster demands Kerberos, which shardsh does not speak yet")
 
-// callTimeout is the key of a context's own timeout per call.
-type callTimeout struct{}
-
-// WithCallTimeout makes every single call under the context wait that long for its answer, instead of what the options
-// say. 0 leaves it to them.
-func WithCallTimeout(ctx context.Context, each time.Duration) context.Context {
-	if each <= 0 {
-		return ctx
-	}
-	return context.WithValue(ctx, callTimeout{}, each)
-}
-
 // bound gives a context the timeout of one call on the wire.
 func (d *Driver) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	if each, ok := ctx.Value(callTimeout{}).(time.Duration); ok {
-		return context.WithTimeout(ctx, each)
-	}
-	return context.WithTimeout(ctx, d.timeout())
+	return cluster.BoundCall(ctx, d.timeout())
 }
 
 // call makes one remote call. The context must have a deadline. The error is a *lostError or a *rejectedError. code,

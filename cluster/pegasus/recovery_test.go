@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"shardsh/cluster"
 	"shardsh/cluster/pegasus/wire"
 	"shardsh/commands/spec"
 )
@@ -93,7 +94,7 @@ func TestStartRecovery(t *testing.T) {
 	wantError(t, err, spec.Refused, "nothing to recover")
 	b.meta.silent(wire.StartRecovery.Name)
 	before := b.meta.calls(wire.StartRecovery.Name)
-	_, err = d.StartRecovery(WithCallTimeout(t.Context(), 300*time.Millisecond), r)
+	_, err = d.StartRecovery(cluster.WithCallTimeout(t.Context(), 300*time.Millisecond), r)
 	wantError(t, err, spec.UnknownOutcome, b.meta.endpoint)
 	if n := b.meta.calls(wire.StartRecovery.Name) - before; n != 1 {
 		t.Errorf("%d calls", n)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"shardsh/cluster"
 	"shardsh/cluster/pegasus/wire"
 	"shardsh/commands/spec"
 )
@@ -189,16 +190,16 @@ func TestCallTimeout(t *testing.T) {
 		millis.Store(h.TimeoutMillis)
 		return &wire.GetResponse{}
 	})
-	ctx := WithCallTimeout(t.Context(), 700*time.Millisecond)
+	ctx := cluster.WithCallTimeout(t.Context(), 700*time.Millisecond)
 	if _, _, _, err := d.Get(ctx, boxTable, []byte("h"), []byte("s")); err != nil || millis.Load() > 700 || millis.Load() < 100 {
 		t.Errorf("the server was told %d ms, %v", millis.Load(), err)
 	}
-	if _, _, _, err := d.Get(WithCallTimeout(t.Context(), 0), boxTable, []byte("h"), []byte("s")); err != nil || millis.Load() < 50_000 {
+	if _, _, _, err := d.Get(cluster.WithCallTimeout(t.Context(), 0), boxTable, []byte("h"), []byte("s")); err != nil || millis.Load() < 50_000 {
 		t.Errorf("the server was told %d ms, %v", millis.Load(), err)
 	}
 	b.node.silent(wire.Get.Name)
 	within(t, 20*time.Second, func() {
-		_, _, _, err := d.Get(WithCallTimeout(context.Background(), 100*time.Millisecond), boxTable, []byte("h"), []byte("s"))
+		_, _, _, err := d.Get(cluster.WithCallTimeout(context.Background(), 100*time.Millisecond), boxTable, []byte("h"), []byte("s"))
 		wantError(t, err, spec.Unavailable, "no answer in time")
 	})
 }

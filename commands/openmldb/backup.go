@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"shardsh/cluster"
 	driver "shardsh/cluster/openmldb"
 	"shardsh/cluster/openmldb/backup"
 	"shardsh/commands"
@@ -202,7 +203,7 @@ func (x *tableBackup) step() spec.Step {
 }
 
 func (x *tableBackup) run(ctx context.Context, w spec.Work) error {
-	ctx = driver.WithCallTimeout(ctx, x.each)
+	ctx = cluster.WithCallTimeout(ctx, x.each)
 	m, err := backup.Make(ctx, x.source.c, x.source.table, x.s, x.into.Path, backup.Options{
 		What: x.title(), Cluster: x.source.cluster, Parallel: x.parallel, Patience: x.patience,
 	}, w)

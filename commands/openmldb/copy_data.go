@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"shardsh/cluster"
 	driver "shardsh/cluster/openmldb"
 	"shardsh/cluster/transfer"
 	"shardsh/commands"
@@ -221,7 +222,7 @@ func (x *rowCopy) step() spec.Step {
 }
 
 func (x *rowCopy) run(ctx context.Context, w spec.Work) error {
-	ctx = driver.WithCallTimeout(ctx, x.each)
+	ctx = cluster.WithCallTimeout(ctx, x.each)
 	into, err := x.target.c.Describe(ctx, x.target.name)
 	if err != nil {
 		return err

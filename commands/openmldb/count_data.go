@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"shardsh/cluster"
 	driver "shardsh/cluster/openmldb"
 	"shardsh/cluster/transfer"
 	"shardsh/commands"
@@ -76,7 +77,7 @@ func countData(ctx context.Context, env commands.Env, line *spec.Call) (*spec.Ta
 	return &spec.Table{
 		Section: "partitions", Columns: columns, More: []*spec.Table{summary},
 		Rows: func(yield func(spec.Row, error) bool) {
-			ctx, cancel := context.WithCancel(driver.WithCallTimeout(ctx, s.each))
+			ctx, cancel := context.WithCancel(cluster.WithCallTimeout(ctx, s.each))
 			defer cancel()
 			for i, c := range countParts(ctx, src, pids) {
 				one := <-c

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"shardsh/cluster"
 	driver "shardsh/cluster/openmldb"
 	"shardsh/cluster/transfer"
 	"shardsh/commands"
@@ -118,7 +119,7 @@ func (c *comparison) step() spec.Step {
 }
 
 func (c *comparison) run(ctx context.Context, w spec.Work) error {
-	ctx = driver.WithCallTimeout(ctx, c.each)
+	ctx = cluster.WithCallTimeout(ctx, c.each)
 	c.diff.OnlySource, c.diff.Limit = c.onlySource, c.limit
 	return c.diff.Compare(ctx, c.title(), c.selection.source(c.source, true), c.selection.source(c.target, false), driver.CopyRows{}, w)
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"shardsh/cluster"
 	driver "shardsh/cluster/openmldb"
 	"shardsh/cluster/openmldb/backup"
 	"shardsh/commands"
@@ -305,7 +306,7 @@ func (x *tableRestore) step() spec.Step {
 }
 
 func (x *tableRestore) run(ctx context.Context, w spec.Work) error {
-	ctx = driver.WithCallTimeout(ctx, x.each)
+	ctx = cluster.WithCallTimeout(ctx, x.each)
 	_, err := backup.Restore(ctx, x.c, x.s, x.from.Path, x.m, backup.RestoreOptions{
 		What: x.title(), Target: x.want, Add: x.add, Parallel: x.parallel, Patience: x.patience,
 	}, w)
@@ -346,7 +347,7 @@ func (x *tableRestore) verifyStep() spec.Step {
 	return spec.Step{
 		Text: what, Objects: []string{x.want.TableName.String()}, Class: spec.Read,
 		Job: &spec.Job{Name: x.job("verify"), Identity: x.identity(), Rate: x.rate, Run: func(ctx context.Context, w spec.Work) error {
-			ctx = driver.WithCallTimeout(ctx, x.each)
+			ctx = cluster.WithCallTimeout(ctx, x.each)
 			t, err := x.c.Describe(ctx, x.want.TableName)
 			if err != nil {
 				return err

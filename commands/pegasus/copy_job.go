@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"shardsh/cluster"
 	driver "shardsh/cluster/pegasus"
 	"shardsh/cluster/transfer"
 	"shardsh/commands/spec"
@@ -45,7 +46,7 @@ func (x *rowCopy) step() spec.Step {
 }
 
 func (x *rowCopy) run(ctx context.Context, w spec.Work) error {
-	ctx = driver.WithCallTimeout(ctx, x.each)
+	ctx = cluster.WithCallTimeout(ctx, x.each)
 	into, err := mustFind(ctx, x.target.c, x.target.cluster, x.target.app.Name)
 	if err != nil {
 		return err

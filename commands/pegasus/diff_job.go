@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"shardsh/cluster"
 	driver "shardsh/cluster/pegasus"
 	"shardsh/cluster/transfer"
 	"shardsh/commands"
@@ -69,7 +70,7 @@ func (c *comparison) step() spec.Step {
 }
 
 func (c *comparison) run(ctx context.Context, w spec.Work) error {
-	ctx = driver.WithCallTimeout(ctx, c.each)
+	ctx = cluster.WithCallTimeout(ctx, c.each)
 	c.diff.OnlySource, c.diff.Limit = c.onlySource, c.limit
 	source := c.source.c.DiffSource(c.source.app.Name, c.options, c.sourceView)
 	target := c.target.c.DiffSource(c.target.app.Name, c.options, c.targetView)

@@ -297,7 +297,7 @@ func (r *rescue) check(ctx context.Context) (spec.State, error) {
 }
 
 func (r *rescue) apply(ctx context.Context, report spec.Report) error {
-	hints, err := r.c.StartRecovery(driver.WithCallTimeout(ctx, r.limit), r.what)
+	hints, err := r.c.StartRecovery(cluster.WithCallTimeout(ctx, r.limit), r.what)
 	if err == nil {
 		r.hints = hints
 		report.Detail("%s", cmp.Or(strings.Join(hints, "; "), "nothing is missing"))

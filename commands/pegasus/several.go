@@ -7,6 +7,7 @@ import (
 	"iter"
 	"time"
 
+	"shardsh/cluster"
 	driver "shardsh/cluster/pegasus"
 	"shardsh/commands"
 	"shardsh/commands/spec"
@@ -196,7 +197,7 @@ func perCall(ctx context.Context, call *spec.Call) (context.Context, error) {
 	if each < 0 || each == 0 && call.Has(timeoutFlag.Name) {
 		return ctx, spec.Errorf(spec.Usage, "%s is no time to wait for an answer", each)
 	}
-	return driver.WithCallTimeout(ctx, each), nil
+	return cluster.WithCallTimeout(ctx, each), nil
 }
 
 // deleteBatch is how many rows are found before they are deleted; between two batches the work can be stopped.
