@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -191,16 +192,17 @@ func TestPartitionIsDerived(t *testing.T) {
 type rateFake struct {
 	*fake
 	version driver.Version
+	mu      sync.Mutex
 	values  map[string]string // by endpoint
-	asked   []string
 }
 
 func (f *rateFake) ServerVersion(context.Context, string) (driver.Version, error) {
 	return f.version, nil
 }
 
-func (f *rateFake) RemoteCommand(_ context.Context, endpoint, command string, args ...string) (string, error) {
-	f.asked = append(f.asked, command)
+func (f *rateFake) RemoteCommand(_ context.Context, endpoint, _ string, args ...string) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if len(args) > 0 {
 		f.values[endpoint] = args[0]
 		return "OK", nil
