@@ -121,33 +121,39 @@ func (f jobFolder) journal(n string) journal { return journal{f.path(n + ".journ
 // jobID is what an id may be; a folder that came from elsewhere may have been renamed.
 var jobID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,40}$`)
 
-// create makes the folder of a new job: j1, j2, … in the order of their beginning. No number is given twice.
-func (j *jobs) create(s *jobSpec) (jobFolder, error) {
-	var f jobFolder
+// create makes the folder of a new job, and holds it: j1, j2, … in the order of their beginning. No number is given twice.
+func (j *jobs) create(s *jobSpec) (f jobFolder, held *flock.Flock, err error) {
 	if err := os.MkdirAll(j.dir, 0o700); err != nil {
-		return f, err
+		return f, nil, err
 	}
 	lock := flock.New(filepath.Join(j.dir, ".lock"))
 	if err := lock.Lock(); err != nil {
-		return f, err
+		return f, nil, err
 	}
 	defer lock.Unlock()
 	last, err := j.lastNumber()
 	if err != nil {
-		return f, err
+		return f, nil, err
 	}
 	f.dir = filepath.Join(j.dir, "j"+strconv.Itoa(last+1))
 	if err := writeDurably(filepath.Join(j.dir, ".last"), []byte(strconv.Itoa(last+1)+"\n")); err != nil {
-		return f, err
+		return f, nil, err
 	}
 	if err := os.Mkdir(f.dir, 0o700); err != nil {
-		return f, err
+		return f, nil, err
+	}
+	// It is held before it says what it is, so that nobody takes it for one that was killed.
+	if held, err = f.lock(); err != nil {
+		return f, nil, err
 	}
 	s.Created = time.Now().UTC() // under the lock, so that the order is that of the numbers
-	if err := f.put("spec.json", s, true); err != nil {
-		return f, err
+	if err = f.put("spec.json", s, true); err == nil {
+		err = syncDir(j.dir)
 	}
-	return f, syncDir(j.dir)
+	if err != nil {
+		return f, nil, errors.Join(err, held.Unlock())
+	}
+	return f, held, nil
 }
 
 func (j *jobs) lastNumber() (int, error) {

@@ -73,10 +73,7 @@ func (s *Shell) newJob(call *spec.Call, p *spec.Plan, how string, accepts []stri
 		names[st.Job.Name] = true
 		r.spec.Identities[st.Job.Name] = st.Job.Identity
 	}
-	if r.folder, err = s.jobs.create(&r.spec); err != nil {
-		return nil, refuse(err)
-	}
-	if r.held, err = r.folder.lock(); err != nil {
+	if r.folder, r.held, err = s.jobs.create(&r.spec); err != nil {
 		return nil, refuse(err)
 	}
 	return r, nil
