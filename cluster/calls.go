@@ -24,3 +24,15 @@ func BoundCall(ctx context.Context, options time.Duration) (context.Context, con
 	}
 	return context.WithTimeout(ctx, options)
 }
+
+// Sleep waits, and reports false when the context ends first.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"shardsh/cluster/transfer"
 	"shardsh/commands/spec"
 	"shardsh/storage"
 )
@@ -114,7 +115,8 @@ func (t *fileTransfer) run(ctx context.Context, w spec.Work) error {
 	limit := storage.NewLimit(int64(w.Rate().Bytes))
 	var tended sync.WaitGroup
 	tended.Go(func() {
-		if err := r.tend(copying, func() { storage.SetLimit(limit, int64(w.Rate().Bytes)) }); err != nil {
+		look := func() { storage.SetLimit(limit, int64(w.Rate().Bytes)) }
+		if err := transfer.Attend(copying.Done(), lookAtRate, saveEvery, look, r.save); err != nil {
 			stop(err)
 		}
 	})
@@ -162,28 +164,6 @@ func (r *transferRun) rest(again bool) []storage.Move {
 
 // differ tells whether two files have checksums, and other ones.
 func differ(a, b storage.Entry) bool { return a.MD5 != "" && b.MD5 != "" && a.MD5 != b.MD5 }
-
-// tend keeps the rate, and the journal, until the context ends.
-func (r *transferRun) tend(ctx context.Context, keepRate func()) error {
-	tick := time.NewTicker(lookAtRate)
-	defer tick.Stop()
-	saved := time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-tick.C:
-			keepRate()
-			if now.Sub(saved) < saveEvery {
-				continue
-			}
-			if err := r.save(); err != nil {
-				return err
-			}
-			saved = now
-		}
-	}
-}
 
 func (r *transferRun) save() error {
 	r.mu.Lock()

@@ -130,7 +130,7 @@ func (d *Driver) askLeader(ctx context.Context, op string, m method, q proto.Mes
 	for try := 0; ; try++ {
 		// The first second try goes out at once; from then on somebody has to be elected first.
 		if try > 1 {
-			if !sleep(ctx, pause) {
+			if !cluster.Sleep(ctx, pause) {
 				return "", failure(op, m.change, last)
 			}
 			pause = min(2*pause, longestPause)

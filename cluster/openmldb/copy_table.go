@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
+	"shardsh/cluster"
 	"shardsh/cluster/transfer"
 	"shardsh/commands/spec"
 )
@@ -45,29 +45,10 @@ type copyState struct {
 
 const copyStateVersion = 1
 
-// copyWork is a Work inside of another one.
+// copyWork is the Work of a round of copying, inside of that of a CopyTable.
 type copyWork struct {
-	spec.Work
-	mu    sync.Mutex
+	*transfer.Inside
 	state copyState
-}
-
-func (w *copyWork) Restore(into any) (bool, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.state.Copy == nil {
-		return false, nil
-	}
-	return true, json.Unmarshal(w.state.Copy, into)
-}
-
-func (w *copyWork) Save(state any) (err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.state.Copy, err = json.Marshal(state); err != nil {
-		return err
-	}
-	return w.Work.Save(&w.state)
 }
 
 // Detail keeps what a round says of itself to it: CopyTable speaks for all of them.
@@ -83,7 +64,8 @@ func CopyTable(ctx context.Context, from transfer.Source[CopyRow], dst *CopySink
 	if o.Patience <= 0 {
 		o.Patience = 10 * time.Minute
 	}
-	work := &copyWork{Work: w}
+	work := &copyWork{}
+	work.Inside = transfer.NewInside(w, &work.state.Copy, &work.state)
 	found, err := w.Restore(&work.state)
 	if err != nil {
 		return transfer.Totals{}, err
@@ -188,7 +170,7 @@ func (s *CopySink) steady(ctx context.Context, patience time.Duration) ([]string
 			}
 			return nil, err
 		}
-		sleep(ctx, lagPause)
+		cluster.Sleep(ctx, lagPause)
 	}
 }
 

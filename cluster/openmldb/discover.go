@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"shardsh/cluster"
 	"shardsh/cluster/openmldb/pb/ns"
 	"shardsh/commands/spec"
 )
@@ -114,7 +115,7 @@ func (a *asking) leader(ctx context.Context) (string, error) {
 			a.mu.Unlock()
 			return lead, nil
 		}
-		if !standby || !sleep(ctx, pause) {
+		if !standby || !cluster.Sleep(ctx, pause) {
 			return "", a.nobodyLeads(ctx, said)
 		}
 	}
@@ -232,15 +233,3 @@ const (
 	firstPause   = 50 * time.Millisecond
 	longestPause = time.Second
 )
-
-// sleep waits, and reports false when the context ends first.
-func sleep(ctx context.Context, pause time.Duration) bool {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"shardsh/cluster"
 	"shardsh/commands/spec"
 )
 
@@ -307,7 +308,7 @@ func (w *watching) leader(ctx context.Context) (string, error) {
 		if len(s.servers) > 0 {
 			return s.servers[0], nil
 		}
-		if !sleep(ctx, pause) {
+		if !cluster.Sleep(ctx, pause) {
 			e := spec.Errorf(spec.Unavailable, "no nameserver is registered at %s/leader in ZooKeeper", w.root)
 			e.Endpoint = w.servers()
 			return "", e.WithHint("start the nameservers")

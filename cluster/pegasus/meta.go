@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"shardsh/cluster"
 	"shardsh/cluster/pegasus/wire"
 	"shardsh/commands/spec"
 )
@@ -154,7 +155,7 @@ func (m metaRPC[Q, A]) read(ctx context.Context, d *Driver, op string, args *Q) 
 			said[t.endpoint] = failed[i]
 		}
 		electing := slices.ContainsFunc(failed, func(t attempt[A]) bool { return t.forward })
-		if !electing || !sleep(ctx, pause) {
+		if !electing || !cluster.Sleep(ctx, pause) {
 			return nil, "", noneAnswered(op, failed)
 		}
 		pause = min(2*pause, time.Second)
@@ -282,16 +283,4 @@ func (d *Driver) name(address wire.Address, host *wire.HostPort) string {
 		d.hosts.remember(name, real)
 	}
 	return name
-}
-
-// sleep waits, and reports false when the context ends first.
-func sleep(ctx context.Context, pause time.Duration) bool {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

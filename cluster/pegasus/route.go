@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"shardsh/cluster"
 	"shardsh/cluster/pegasus/wire"
 	"shardsh/commands/spec"
 )
@@ -223,7 +224,7 @@ func partitionCall[Q, A any](
 				refusals++
 			}
 		}
-		if refusals > maxRefusals || !sleep(ctx, pause) {
+		if refusals > maxRefusals || !cluster.Sleep(ctx, pause) {
 			return last
 		}
 		pause = min(2*pause, lastPause)

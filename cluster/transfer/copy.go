@@ -41,8 +41,8 @@ func (o *CopyOptions) complete() {
 }
 
 const (
-	// lookEvery is how often the rate is asked for and the figures are shown.
-	lookEvery = 200 * time.Millisecond
+	// LookEvery is how often the rate is asked for and the figures are shown.
+	LookEvery = 200 * time.Millisecond
 	// lastWords is how long writes that are under way may take after Ctrl-C or a fatal error.
 	lastWords = 2 * time.Second
 )
@@ -112,14 +112,14 @@ func (c *copier[R]) begin() error {
 
 // list asks for the parts until an answer comes.
 func (c *copier[R]) list() ([]Part, error) {
-	var pause backoff
+	var pause Backoff
 	for {
 		list, err := c.src.Parts(c.ctx)
 		if err == nil || c.ctx.Err() != nil || c.src.Judge(err) == Fatal {
 			return list, err
 		}
 		c.trouble(err)
-		if c.outOfPatience() || !pause.sleep(c.ctx) {
+		if c.outOfPatience() || !pause.Sleep(c.ctx) {
 			return nil, err
 		}
 	}
@@ -149,7 +149,11 @@ func (c *copier[R]) run() error {
 	}
 	over := make(chan struct{})
 	go func() { group.Wait(); close(over) }()
-	c.attend(over)
+	look := func() { c.pace.Look(); c.show() }
+	if err := Attend(over, LookEvery, c.o.SaveEvery, look, c.save); err != nil {
+		c.stop(fmt.Errorf("the journal cannot be saved: %w", err))
+		<-over
+	}
 	err := c.save()
 	c.show()
 	if cause := context.Cause(c.ctx); cause != nil && !c.done() {
@@ -168,26 +172,6 @@ func (c *copier[R]) done() bool {
 		}
 	}
 	return true
-}
-
-// attend looks after the parts until they are over.
-func (c *copier[R]) attend(over <-chan struct{}) {
-	look, save := time.NewTicker(lookEvery), time.NewTicker(c.o.SaveEvery)
-	defer look.Stop()
-	defer save.Stop()
-	for {
-		select {
-		case <-over:
-			return
-		case <-look.C:
-			c.pace.Look()
-			c.show()
-		case <-save.C:
-			if err := c.save(); err != nil {
-				c.stop(fmt.Errorf("the journal cannot be saved: %w", err))
-			}
-		}
-	}
 }
 
 // wake lets everybody see that it is over, and bounds the writes that are under way.

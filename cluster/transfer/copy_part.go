@@ -1,10 +1,6 @@
 package transfer
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -65,12 +61,12 @@ func (p *part[R]) run() {
 // readAll reads to the end, again after errors, and reports whether it got there.
 func (p *part[R]) readAll() bool {
 	c := p.c
-	var pause backoff
+	var pause Backoff
 	held := false
 	for {
 		began := time.Now()
 		got, err := p.read(func() {
-			pause.reset()
+			pause.Reset()
 			if held {
 				p.release()
 				held = false
@@ -198,7 +194,7 @@ func (p *part[R]) hand(t task[R]) {
 // write writes a piece, again after errors. The gate was entered for it.
 func (p *part[R]) write(t task[R]) {
 	c := p.c
-	var pause backoff
+	var pause Backoff
 	held := false
 	for {
 		began := time.Now()
@@ -229,14 +225,14 @@ func (p *part[R]) write(t task[R]) {
 }
 
 // setback deals with an error of something that began at a time, and reports whether to try again, after a while.
-func (p *part[R]) setback(err error, v Verdict, began time.Time, held *bool, pause *backoff) bool {
+func (p *part[R]) setback(err error, v Verdict, began time.Time, held *bool, pause *Backoff) bool {
 	c := p.c
 	switch {
 	case v == Fatal:
 		c.stop(err)
 		return false
 	case v == Again && c.outOfPatience():
-		c.stop(outOfPatience(err, c.o.Patience))
+		c.stop(OutOfPatience(err, c.o.Patience))
 		return false
 	case v == Slow:
 		c.gate.slow(began)
@@ -248,7 +244,7 @@ func (p *part[R]) setback(err error, v Verdict, began time.Time, held *bool, pau
 	}
 	p.heldBy, p.heldSlow, *held = err, v == Slow, true
 	p.mu.Unlock()
-	return pause.sleep(c.ctx)
+	return pause.Sleep(c.ctx)
 }
 
 func (p *part[R]) release() {
@@ -300,40 +296,4 @@ func (p *part[R]) finish() {
 	for len(p.flights) > 0 && p.c.ctx.Err() == nil {
 		p.room.Wait()
 	}
-}
-
-// backoff is the pause between attempts: it doubles from a tenth of a second up to three, and varies.
-type backoff struct{ next time.Duration }
-
-const (
-	shortestPause = 100 * time.Millisecond
-	longestPause  = 3 * time.Second
-)
-
-func (b *backoff) reset() { b.next = 0 }
-
-// sleep reports false when the context ended.
-func (b *backoff) sleep(ctx context.Context) bool {
-	b.next = min(max(2*b.next, shortestPause), longestPause)
-	timer := time.NewTimer(b.next/2 + rand.N(b.next/2))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func outOfPatience(err error, patience time.Duration) error {
-	e := spec.Errorf(spec.Unavailable, "nothing got any further for %s: %w", patience, err)
-	var known *spec.Error
-	if errors.As(err, &known) && known.Err != nil {
-		e.Endpoint, e.Code = known.Endpoint, known.Code
-		e.Err = fmt.Errorf("nothing got any further for %s: %w", patience, known.Err)
-		if known.Kind != spec.UnknownOutcome { // what to do about that is done: it is written again
-			e.Hint = known.Hint
-		}
-	}
-	return e
 }

@@ -355,7 +355,7 @@ func TestCopyInterrupted(t *testing.T) {
 				t.Error(err)
 			}
 			took := time.Since(began) - 3250*time.Millisecond
-			if !hang && (took > 300*time.Millisecond || total.Rows != 7*2*4*10) || hang && took > lastWords+lookEvery {
+			if !hang && (took > 300*time.Millisecond || total.Rows != 7*2*4*10) || hang && took > lastWords+LookEvery {
 				t.Errorf("%s, %+v", took, total)
 			}
 			var j journal

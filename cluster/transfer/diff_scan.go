@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"shardsh/cluster"
 	"shardsh/commands/spec"
 )
 
@@ -100,8 +101,8 @@ func (x *differ[R]) patiently(ctx context.Context, s *diffSide[R], name string, 
 		case Again:
 		}
 		x.waiting(name, err)
-		if err := sleep(ctx, pause); err != nil {
-			return err
+		if !cluster.Sleep(ctx, pause) {
+			return ctx.Err()
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"shardsh/cluster"
 	"shardsh/commands/spec"
 )
 
@@ -57,8 +58,8 @@ func (p *Pacer) Rest(d time.Duration) {
 // Wait blocks for as long as rows and bytes take at the rate. Its error is the context's.
 func (p *Pacer) Wait(ctx context.Context, rows, bytes int64) error {
 	for left := p.rest(); left > 0; left = p.rest() {
-		if err := sleep(ctx, left); err != nil {
-			return err
+		if !cluster.Sleep(ctx, left) {
+			return ctx.Err()
 		}
 	}
 	if !p.limited.Load() {
@@ -81,16 +82,6 @@ func (p *Pacer) rest() time.Duration {
 		return time.Until(time.Unix(0, until))
 	}
 	return 0
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-	return ctx.Err()
 }
 
 func (p *Pacer) pass(ctx context.Context, l *rate.Limiter, n int64) error {

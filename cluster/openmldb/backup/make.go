@@ -44,9 +44,6 @@ func (o *Options) complete() {
 	o.limits.chunk, o.limits.group = cmp.Or(o.limits.chunk, chunkBytes), cmp.Or(o.limits.group, groupBytes)
 }
 
-// lookEvery is how often the rate is asked for and the figures are shown.
-const lookEvery = 200 * time.Millisecond
-
 // makeState is the journal of a Make.
 type makeState struct {
 	Version  int
@@ -277,7 +274,12 @@ func (m *maker) run() (*Manifest, error) {
 func (m *maker) attended(do func() error) error {
 	over := make(chan struct{})
 	var group sync.WaitGroup
-	group.Go(func() { m.attend(over) })
+	group.Go(func() {
+		look := func() { m.pace.Look(); m.show() }
+		if err := transfer.Attend(over, transfer.LookEvery, m.o.SaveEvery, look, m.save); err != nil {
+			m.stop(fmt.Errorf("the journal cannot be saved: %w", err))
+		}
+	})
 	err := do()
 	close(over)
 	group.Wait()
@@ -321,27 +323,6 @@ func (m *maker) each(units []*unit, do func(ctx context.Context, u *unit) error)
 		group.Go(func() error { return do(ctx, u) })
 	}
 	return errors.Join(group.Wait(), m.ctx.Err())
-}
-
-// attend saves and shows how far it is.
-func (m *maker) attend(over <-chan struct{}) {
-	m.pace.Look()
-	look, save := time.NewTicker(lookEvery), time.NewTicker(m.o.SaveEvery)
-	defer look.Stop()
-	defer save.Stop()
-	for {
-		select {
-		case <-over:
-			return
-		case <-look.C:
-			m.pace.Look()
-			m.show()
-		case <-save.C:
-			if err := m.save(); err != nil {
-				m.stop(fmt.Errorf("the journal cannot be saved: %w", err))
-			}
-		}
-	}
 }
 
 func (m *maker) save() error {

@@ -62,7 +62,7 @@ func rootCause(err error) error {
 }
 
 // readFile reads a file whole and compares it with what was written.
-func readFile(ctx context.Context, s storage.Service, dir string, f File, meter func(int)) ([]byte, error) {
+func readFile(ctx context.Context, s storage.Service, dir string, f File) ([]byte, error) {
 	name := path.Join(dir, f.Path)
 	r, err := s.Open(ctx, name, 0, -1)
 	if err != nil {
@@ -76,9 +76,6 @@ func readFile(ctx context.Context, s storage.Service, dir string, f File, meter 
 		}
 		n, err := r.Read(data[len(data):min(cap(data), len(data)+readSize)])
 		data = data[:len(data)+n]
-		if meter != nil {
-			meter(n)
-		}
 		if errors.Is(err, io.EOF) {
 			break
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"shardsh/cluster/openmldb"
@@ -48,7 +47,8 @@ const restoreVersion = 1
 func Restore(
 	ctx context.Context, d Writer, s storage.Service, dir string, m *Manifest, o RestoreOptions, w spec.Work,
 ) (transfer.Totals, error) {
-	r := &restorer{Work: w}
+	r := &restorer{}
+	r.Inside = transfer.NewInside(w, &r.state.Copy, &r.state)
 	found, err := w.Restore(&r.state)
 	if err != nil {
 		return transfer.Totals{}, err
@@ -98,27 +98,8 @@ func restored(t transfer.Totals) string {
 
 // restorer is the Work of the rows, inside of that of the restore.
 type restorer struct {
-	spec.Work
-	mu    sync.Mutex
+	*transfer.Inside
 	state restoreState
-}
-
-func (r *restorer) Restore(into any) (bool, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.state.Copy == nil {
-		return false, nil
-	}
-	return true, json.Unmarshal(r.state.Copy, into)
-}
-
-func (r *restorer) Save(state any) (err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.state.Copy, err = json.Marshal(state); err != nil {
-		return err
-	}
-	return r.Work.Save(&r.state)
 }
 
 // Taken refuses a table that is there.

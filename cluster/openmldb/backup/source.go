@@ -117,11 +117,11 @@ func (x *Source) chunk(
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	rows, err := readFile(ctx, x.s, x.dir, c.Files[rowsKind], nil)
+	rows, err := readFile(ctx, x.s, x.dir, c.Files[rowsKind])
 	if err != nil {
 		return false, err
 	}
-	times, err := readFile(ctx, x.s, x.dir, c.Files[timesKind], nil)
+	times, err := readFile(ctx, x.s, x.dir, c.Files[timesKind])
 	if err != nil {
 		return false, err
 	}

@@ -198,10 +198,7 @@ func (st *storing) store(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := st.commit(ctx, true); err != nil {
-		return err
-	}
-	return nil
+	return st.commit(ctx, true)
 }
 
 // take writes a row.

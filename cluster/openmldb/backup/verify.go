@@ -92,7 +92,7 @@ func verifyChunk(ctx context.Context, s storage.Service, dir string, m *Manifest
 	whole := true
 	for i, f := range c.Files {
 		files[i] = Checked{Path: path.Join(dir, f.Path), Size: f.Size, Rows: c.Rows}
-		data[i], err = readFile(ctx, s, dir, f, nil)
+		data[i], err = readFile(ctx, s, dir, f)
 		if d := DamageOf(err); d != nil {
 			files[i].Why, files[i].Rows, whole = d.Why, -1, false
 		} else if err != nil {
