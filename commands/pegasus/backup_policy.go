@@ -160,13 +160,15 @@ func everyText(d time.Duration) string {
 	return d.String()
 }
 
-func idList(ids []int32) string {
+func idTexts(ids []int32) []string {
 	var texts []string
 	for _, id := range ids {
 		texts = append(texts, strconv.Itoa(int(id)))
 	}
-	return strings.Join(texts, ",")
+	return texts
 }
+
+func idList(ids []int32) string { return strings.Join(idTexts(ids), ",") }
 
 var policyColumns = []spec.Column{
 	{Name: "policy_name"},
@@ -181,10 +183,6 @@ var policyColumns = []spec.Column{
 }
 
 func policyRow(p driver.BackupPolicy) spec.Row {
-	var ids []string
-	for _, id := range p.Tables {
-		ids = append(ids, strconv.Itoa(int(id)))
-	}
 	status, last, next := "enabled", time.Time{}, any(nil)
 	if p.Disabled {
 		status = "disabled"
@@ -197,7 +195,7 @@ func policyRow(p driver.BackupPolicy) spec.Row {
 	if !last.IsZero() && !p.Disabled {
 		next = last.Add(p.Every)
 	}
-	return spec.Row{p.Name, p.Provider, p.Every, ids, p.Start, status, p.Keep, last, next}
+	return spec.Row{p.Name, p.Provider, p.Every, idTexts(p.Tables), p.Start, status, p.Keep, last, next}
 }
 
 // LsBackupPolicy lists the policies.
@@ -272,11 +270,7 @@ func queryPolicies(ctx context.Context, env commands.Env, call *spec.Call) (*spe
 	for _, p := range list {
 		policies = append(policies, policyRow(p))
 		for _, b := range p.Backups {
-			var ids []string
-			for _, id := range b.Tables {
-				ids = append(ids, strconv.Itoa(int(id)))
-			}
-			backups = append(backups, spec.Row{p.Name, b.ID, b.Start, b.End, ids})
+			backups = append(backups, spec.Row{p.Name, b.ID, b.Start, b.End, idTexts(b.Tables)})
 		}
 	}
 	return &spec.Table{

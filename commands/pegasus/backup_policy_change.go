@@ -51,6 +51,16 @@ func policyOf(ctx context.Context, c policyKeeper, cluster, name string) (driver
 	return list[i], nil
 }
 
+// openPolicy finds the policy that a line names.
+func openPolicy(ctx context.Context, env commands.Env, call *spec.Call) (policyKeeper, driver.BackupPolicy, error) {
+	c, err := commands.Driver[policyKeeper](ctx, env, call)
+	if err != nil {
+		return nil, driver.BackupPolicy{}, err
+	}
+	p, err := policyOf(ctx, c, call.Cluster, call.String(policyFlag.Name))
+	return c, p, err
+}
+
 func planModifyPolicy(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Plan, error) {
 	name := call.String("policy-name")
 	var change driver.PolicyChange
@@ -66,11 +76,7 @@ func planModifyPolicy(ctx context.Context, env commands.Env, call *spec.Call) (*
 	if err := checkPolicy(name, change.Every, change.Keep, change.Start); err != nil {
 		return nil, err
 	}
-	c, err := commands.Driver[policyKeeper](ctx, env, call)
-	if err != nil {
-		return nil, err
-	}
-	old, err := policyOf(ctx, c, call.Cluster, name)
+	c, old, err := openPolicy(ctx, env, call)
 	if err != nil {
 		return nil, err
 	}
@@ -222,11 +228,7 @@ func planSwitchPolicy(ctx context.Context, env commands.Env, call *spec.Call, di
 	if err := checkPolicy(name, nil, nil, nil); err != nil {
 		return nil, err
 	}
-	c, err := commands.Driver[policyKeeper](ctx, env, call)
-	if err != nil {
-		return nil, err
-	}
-	old, err := policyOf(ctx, c, call.Cluster, name)
+	c, old, err := openPolicy(ctx, env, call)
 	if err != nil {
 		return nil, err
 	}
