@@ -51,6 +51,32 @@ func Driver[T any](ctx context.Context, env Env, call *spec.Call) (T, error) {
 	return t, nil
 }
 
+// Peer opens a cluster that a word names besides its own. It must be one of store, "Pegasus", whose driver is a T.
+func Peer[T any](ctx context.Context, env Env, name, store string) (T, error) {
+	var none T
+	d, err := env.Open(ctx, name)
+	if err != nil {
+		return none, err
+	}
+	t, ok := d.(T)
+	if !ok {
+		return none, spec.Errorf(spec.Unable, "%s is no %s cluster: its rows are others", name, store)
+	}
+	return t, nil
+}
+
+// MostParallel is how many things at most a word does beside each other.
+const MostParallel = 64
+
+// Parallel reads a flag that says how many things are done beside each other.
+func Parallel(call *spec.Call, flag string) (int, error) {
+	n := call.Int(flag)
+	if n < 1 || n > MostParallel {
+		return 0, spec.Errorf(spec.Usage, "--%s must be between 1 and %d", flag, MostParallel)
+	}
+	return int(n), nil
+}
+
 // Table returns the table a word works on: the argument when given, else the current one.
 func Table(call *spec.Call, arg string) (string, error) {
 	switch {

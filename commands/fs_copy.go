@@ -196,15 +196,13 @@ type standing struct {
 
 // planCopy looks at both sides. What would be overwritten with something else is asked about.
 func planCopy(ctx context.Context, call *spec.Call, t *fileTransfer) (*spec.Plan, error) {
-	parallel := call.Int("parallel")
-	t.parallel, t.rate = int(parallel), call.Rate("max-rate")
-	switch {
-	case parallel < 1 || parallel > 64:
-		return nil, spec.Errorf(spec.Usage, "--parallel must be between 1 and 64")
-	case t.rate.Rows > 0:
+	var err error
+	if t.parallel, err = Parallel(call, "parallel"); err != nil {
+		return nil, err
+	}
+	if t.rate = call.Rate("max-rate"); t.rate.Rows > 0 {
 		return nil, spec.Errorf(spec.Usage, "files are held back by bytes, and not by %s", spec.Rate{Rows: t.rate.Rows}).WithHint("write --max-rate 20MB/s")
 	}
-	var err error
 	if t.moves, err = storage.ListTree(ctx, t.from, t.dir, t.to); err != nil {
 		return nil, err
 	}

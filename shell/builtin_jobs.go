@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"shardsh/commands"
 	"shardsh/commands/spec"
 	"shardsh/shell/render"
 )
@@ -75,7 +76,7 @@ func (f *foundJob) row() spec.Row {
 		}
 	}
 	return spec.Row{
-		f.id(), f.spec.Line, st.State, part, st.Figures.Done, orNil(st.Figures.Unit), rate, bytes, rest, f.spec.Created, st.Host,
+		f.id(), f.spec.Line, st.State, part, st.Figures.Done, commands.Word(st.Figures.Unit), rate, bytes, rest, f.spec.Created, st.Host,
 	}
 }
 
@@ -85,13 +86,6 @@ func (f *foundJob) share() (float64, bool) {
 		return 1, true
 	}
 	return share(f.status.Figures)
-}
-
-func orNil(text string) any {
-	if text == "" {
-		return nil
-	}
-	return text
 }
 
 func jobArg() spec.Arg {
@@ -182,10 +176,10 @@ func (f *foundJob) record() *spec.Table {
 			identity[name+"."+k] = v
 		}
 	}
-	return spec.Record(jobRecordColumns, f.id(), sp.Line, orNil(sp.Cluster), orNil(sp.Table), sp.Title, st.State, orNil(st.Name),
-		st.Finished, part, fig.Done, fig.Total, orNil(fig.Unit), fig.Bytes, fig.PartsDone, fig.Parts, rate, limit, counts,
-		orNil(fig.Held), orNil(st.Detail), identity, sp.Created, st.Updated, time.Duration(st.Busy*float64(time.Second)).Round(time.Millisecond),
-		st.Runs, sp.User, st.Host, st.PID, st.Code, orNil(st.Error), resume)
+	return spec.Record(jobRecordColumns, f.id(), sp.Line, commands.Word(sp.Cluster), commands.Word(sp.Table), sp.Title, st.State, commands.Word(st.Name),
+		st.Finished, part, fig.Done, fig.Total, commands.Word(fig.Unit), fig.Bytes, fig.PartsDone, fig.Parts, rate, limit, counts,
+		commands.Word(fig.Held), commands.Word(st.Detail), identity, sp.Created, st.Updated, time.Duration(st.Busy*float64(time.Second)).Round(time.Millisecond),
+		st.Runs, sp.User, st.Host, st.PID, st.Code, commands.Word(st.Error), resume)
 }
 
 // jobResumeName is the one word that reads and may still run in the background.

@@ -89,7 +89,7 @@ func TestRestore(t *testing.T) {
 		t.Errorf("%d rows, %d before", len(got), len(want))
 	}
 	waitReady(t, b.Driver, "copy", 8) // before, a partition may have too few replicas to write
-	b.fill("copy", 0, 20, "new") // it takes writes
+	b.fill("copy", 0, 20, "new")      // it takes writes
 	// The original may be gone: only its name and id are looked at.
 	b.do(b.DropApp(t.Context(), "TableA", 0))
 	q.NewName = "TableA"

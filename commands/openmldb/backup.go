@@ -117,18 +117,16 @@ func backupPlace(line *spec.Call) (all bool, place string, err error) {
 
 // backupFlags reads what backup and restore share.
 func backupFlags(line *spec.Call) (parallel int, patience, each time.Duration, err error) {
-	const mostParallel = 64
-	n := line.Int(backupParallel.Name)
+	parallel, err = commands.Parallel(line, backupParallel.Name)
 	patience, each = line.Duration(backupPatience.Name), line.Duration(callTimeFlag.Name)
 	switch {
-	case n < 1 || n > mostParallel:
-		err = spec.Errorf(spec.Usage, "--parallel must be between 1 and %d", mostParallel)
+	case err != nil:
 	case patience <= 0:
 		err = spec.Errorf(spec.Usage, "%s is no time to wait", patience)
 	case each < 0 || each == 0 && line.Has(callTimeFlag.Name):
 		err = spec.Errorf(spec.Usage, "%s is no time to wait for an answer", each)
 	}
-	return int(n), patience, each, err
+	return parallel, patience, each, err
 }
 
 // tableText is a table as backups call it, db.name, as the other words do.
@@ -141,7 +139,7 @@ func tableText(text string) string {
 
 // backupSides opens what is to be backed up.
 func backupSides(ctx context.Context, env commands.Env, line *spec.Call, all bool) ([]copySide, error) {
-	c, err := copyingOf(line.Cluster)(env.Open(ctx, line.Cluster))
+	c, err := commands.Driver[copying](ctx, env, line)
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"shardsh/cluster"
 	driver "shardsh/cluster/openmldb"
 	"shardsh/commands"
 	"shardsh/commands/spec"
@@ -163,7 +162,7 @@ func (s *selection) indexNote(t *driver.Table) string {
 
 // openFirst opens the call's cluster and its first argument.
 func openFirst(ctx context.Context, env commands.Env, line *spec.Call) (copySide, error) {
-	c, err := copyingOf(line.Cluster)(env.Open(ctx, line.Cluster))
+	c, err := commands.Driver[copying](ctx, env, line)
 	if err != nil {
 		return copySide{}, err
 	}
@@ -178,7 +177,7 @@ func openFirst(ctx context.Context, env commands.Env, line *spec.Call) (copySide
 func openSecond(ctx context.Context, env commands.Env, line *spec.Call, first copySide) (copySide, error) {
 	s := copySide{cluster: line.String("target-cluster-name")}
 	var err error
-	if s.c, err = copyingOf(s.cluster)(env.Open(ctx, s.cluster)); err != nil {
+	if s.c, err = commands.Peer[copying](ctx, env, s.cluster, "OpenMLDB"); err != nil {
 		return s, err
 	}
 	text := line.String("target-table-name")
@@ -212,19 +211,6 @@ func sameTable(a, b *driver.Table) bool {
 		}
 	}
 	return true
-}
-
-func copyingOf(name string) func(cluster.Driver, error) (copying, error) {
-	return func(d cluster.Driver, err error) (copying, error) {
-		if err != nil {
-			return nil, err
-		}
-		c, ok := d.(copying)
-		if !ok {
-			return nil, spec.Errorf(spec.Unable, "%s is no OpenMLDB cluster: its rows are others", name)
-		}
-		return c, nil
-	}
 }
 
 // state says how a table is, and about how much it has.

@@ -91,7 +91,7 @@ func planRestore(ctx context.Context, env commands.Env, line *spec.Call) (*spec.
 	if err := oneOfEach(l, found); err != nil {
 		return nil, err
 	}
-	if one.c, err = copyingOf(line.Cluster)(env.Open(ctx, line.Cluster)); err != nil {
+	if one.c, err = commands.Driver[copying](ctx, env, line); err != nil {
 		return nil, err
 	}
 	plan := &spec.Plan{}

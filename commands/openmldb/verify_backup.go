@@ -37,15 +37,15 @@ func VerifyBackup(env commands.Env) spec.Command {
 		},
 		SeeAlso: []string{"ls_backup", "restore", "backup"},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
-			parallel := call.Int(backupParallel.Name)
-			if parallel < 1 || parallel > 64 {
-				return nil, spec.Errorf(spec.Usage, "--parallel must be between 1 and 64")
+			parallel, err := commands.Parallel(call, backupParallel.Name)
+			if err != nil {
+				return nil, err
 			}
 			s, l, err := commands.Locate(ctx, env, call, 0)
 			if err != nil {
 				return nil, err
 			}
-			v := &verification{s: s, l: l, parallel: int(parallel), all: call.Bool("all")}
+			v := &verification{s: s, l: l, parallel: parallel, all: call.Bool("all")}
 			found, err := findBackups(ctx, s, l)
 			if err == nil {
 				err = v.pick(found)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -110,44 +111,65 @@ func openCold(ctx context.Context, env commands.Env, c admin, service, path stri
 	if _, err := storage.ParseLocation(service + ":" + path); err != nil {
 		return nil, err
 	}
-	var block *commands.Block
-	for _, b := range env.Blocks() {
-		if b.Name == service {
-			block = &b
-		}
-	}
-	if block == nil {
-		_, err := env.Block(ctx, service)
-		s.unseen = "this shell's config.ini has no such block service: " + spec.HintOf(err)
-		return s, nil
-	}
-	if block.Type == storage.S3Type {
-		return nil, spec.Errorf(spec.Unable, "%s is an s3_service, which no server of Pegasus has", service).
-			WithHint("back up to an hdfs_service or a local_service, and fs copy what is there")
-	}
-	if block.Type == storage.LocalType && !block.Sandbox {
-		nodes, err := c.Nodes(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if n := remoteNode(nodes); n != "" {
-			s.unseen = fmt.Sprintf("a local_service of %s lies on the disks of each server itself, and not in %s of this machine", n, block.Where)
-			return s, nil
-		}
-	}
-	opened, err := env.Block(ctx, service)
-	if err == nil {
-		_, err = opened.Stat(ctx, "")
+	v, err := viewService(ctx, env, c, service)
+	if err != nil {
+		return nil, err
 	}
 	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case err != nil:
-		s.unseen = "it cannot be reached from here: " + err.Error()
-		return s, nil
+	case v.block == nil:
+		_, err := env.Block(ctx, service)
+		s.unseen = "this shell's config.ini has no such block service: " + spec.HintOf(err)
+	case v.block.Type == storage.S3Type:
+		return nil, spec.Errorf(spec.Unable, "%s is an s3_service, which no server of Pegasus has", service).
+			WithHint("back up to an hdfs_service or a local_service, and fs copy what is there")
+	case v.far != "":
+		s.unseen = fmt.Sprintf("a local_service of %s lies on the disks of each server itself, and not in %s of this machine", v.far, v.block.Where)
+	case v.away != nil:
+		s.unseen = "it cannot be reached from here: " + v.away.Error()
+	default:
+		s.store = v.store
 	}
-	s.store = &blockStore{opened}
 	return s, nil
+}
+
+// serviceView is a block service of the servers as it can be seen from here: one of its fields says why it cannot.
+type serviceView struct {
+	block *commands.Block // nil when this shell has none of that name; an s3_service is not looked at any further
+	far   string          // a server whose own disk a local_service is
+	away  error           // it does not answer
+	store *blockStore
+}
+
+// viewService opens a block service by the name that the servers have for it.
+func viewService(ctx context.Context, env commands.Env, c admin, service string) (v serviceView, err error) {
+	blocks := env.Blocks()
+	i := slices.IndexFunc(blocks, func(b commands.Block) bool { return b.Name == service })
+	if i < 0 {
+		return v, nil
+	}
+	v.block = &blocks[i]
+	if v.block.Type == storage.S3Type {
+		return v, nil
+	}
+	if v.block.Type == storage.LocalType && !v.block.Sandbox {
+		nodes, err := c.Nodes(ctx)
+		if err != nil {
+			return v, err
+		}
+		if v.far = remoteNode(nodes); v.far != "" {
+			return v, nil
+		}
+	}
+	s, err := env.Block(ctx, service)
+	if err == nil {
+		_, err = s.Stat(ctx, "")
+	}
+	if err != nil {
+		v.away = err
+		return v, ctx.Err()
+	}
+	v.store = &blockStore{s}
+	return v, nil
 }
 
 // remoteNode is a node that is not on this machine, "" when all are.

@@ -146,7 +146,7 @@ func (r *backupRun) newestOnService(ctx context.Context) (int64, error) {
 }
 
 // folder is what the folder of the table is called.
-func (x *tableBackup) folder() string { return fmt.Sprintf("%s_%d", x.app.Name, x.app.ID) }
+func (x *tableBackup) folder() string { return coldbackup.TableFolder(x.app.Name, x.app.ID) }
 
 // derive looks at the service and asks the servers.
 func (r *backupRun) derive(ctx context.Context) error {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"shardsh/cluster"
 	driver "shardsh/cluster/pegasus"
 	"shardsh/commands/spec"
 )
@@ -185,12 +186,10 @@ func (r *backupRun) followTo(ctx context.Context) error {
 		}
 		r.show()
 		if done {
-			return r.w.Save(r.state)
+			return nil
 		}
-		select {
-		case <-ctx.Done():
+		if !cluster.Sleep(ctx, pause) {
 			return ctx.Err()
-		case <-time.After(pause):
 		}
 		pause = min(pause*3/2, followLast)
 	}

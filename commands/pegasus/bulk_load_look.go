@@ -211,7 +211,7 @@ func (x *bulkLoad) check(ctx context.Context, w spec.Work) error {
 	if len(found) == 0 {
 		files, size, _ := in.Totals()
 		var done, bytes atomic.Int64
-		found, err = coldbackup.CheckInput(ctx, x.store, in, x.parallel, func(n int64) error {
+		found, err = coldbackup.CheckInput(ctx, x.store, in, checksAtOnce, func(n int64) error {
 			w.Show(spec.Figures{Done: done.Add(1), Total: int64(files), Unit: "files", Bytes: bytes.Add(n), TotalBytes: size})
 			return nil
 		})

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"shardsh/cluster"
 	driver "shardsh/cluster/pegasus"
 	"shardsh/cluster/pegasus/coldbackup"
 	"shardsh/commands"
@@ -177,7 +178,7 @@ func (r *bulkRun) follow(ctx context.Context) error {
 	for pause := bulkFirst; ; pause = min(pause*3/2, bulkLast) {
 		if r.limit != nil {
 			if err := r.limit.follow(ctx, r.w.Rate()); err != nil && ctx.Err() == nil {
-				r.show("the limit could not be changed: " + err.Error())
+				r.show(limitText(err))
 			}
 		}
 		now, err := r.c.BulkLoad(ctx, r.app.Name)
@@ -194,10 +195,8 @@ func (r *bulkRun) follow(ctx context.Context) error {
 				return err
 			}
 		}
-		select {
-		case <-ctx.Done():
+		if !cluster.Sleep(ctx, pause) {
 			return ctx.Err()
-		case <-time.After(pause):
 		}
 	}
 }

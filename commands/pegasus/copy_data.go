@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"shardsh/cluster"
 	driver "shardsh/cluster/pegasus"
 	"shardsh/commands"
 	"shardsh/commands/spec"
@@ -188,7 +187,7 @@ func (x *rowCopy) open(ctx context.Context, env commands.Env, call *spec.Call) e
 	if err != nil {
 		return err
 	}
-	if x.source.c, err = copyingOf(call.Cluster)(env.Open(ctx, call.Cluster)); err != nil {
+	if x.source.c, err = commands.Driver[copying](ctx, env, call); err != nil {
 		return err
 	}
 	x.source.cluster, x.source.there = call.Cluster, true
@@ -196,7 +195,7 @@ func (x *rowCopy) open(ctx context.Context, env commands.Env, call *spec.Call) e
 		return err
 	}
 	name := call.String("target-cluster-name")
-	if x.target.c, err = copyingOf(name)(env.Open(ctx, name)); err != nil {
+	if x.target.c, err = commands.Peer[copying](ctx, env, name, "Pegasus"); err != nil {
 		return err
 	}
 	x.target.cluster = name
@@ -221,19 +220,6 @@ func (x *rowCopy) open(ctx context.Context, env commands.Env, call *spec.Call) e
 	}
 	x.partitions, err = diffPartitions(x.chosen, x.source.app.Partitions)
 	return err
-}
-
-func copyingOf(name string) func(cluster.Driver, error) (copying, error) {
-	return func(d cluster.Driver, err error) (copying, error) {
-		if err != nil {
-			return nil, err
-		}
-		c, ok := d.(copying)
-		if !ok {
-			return nil, spec.Errorf(spec.Unable, "%s is no Pegasus cluster: its rows are others", name)
-		}
-		return c, nil
-	}
 }
 
 // itself tells whether both tables are one, maybe in a cluster that goes by two names.

@@ -78,13 +78,9 @@ func diffData(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Pla
 	if c.source, err = comparedTable(ctx, here, call.Cluster, table); err != nil {
 		return nil, err
 	}
-	other, err := env.Open(ctx, call.String("target-cluster-name"))
+	target, err := commands.Peer[client](ctx, env, call.String("target-cluster-name"), "Pegasus")
 	if err != nil {
 		return nil, err
-	}
-	target, ok := other.(client)
-	if !ok {
-		return nil, spec.Errorf(spec.Unable, "%s is no Pegasus cluster: its rows are others", call.String("target-cluster-name"))
 	}
 	if c.target, err = comparedTable(ctx, target, call.String("target-cluster-name"), there); err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	driver "shardsh/cluster/pegasus"
+	"shardsh/cluster/pegasus/coldbackup"
 	"shardsh/commands"
 	"shardsh/commands/spec"
 )
@@ -156,7 +157,7 @@ func backupParts(ctx context.Context, env commands.Env, c backer, app driver.App
 	}
 	notes = append(notes, "it is at "+at(b.Provider, dir))
 	var seen derived
-	if err := seen.look(ctx, *s.store, path.Join(dir, fmt.Sprintf("%s_%d", app.Name, app.ID)), make([]bool, app.Partitions)); err != nil {
+	if err := seen.look(ctx, *s.store, path.Join(dir, coldbackup.TableFolder(app.Name, app.ID)), make([]bool, app.Partitions)); err != nil {
 		return nil, err
 	}
 	var rows []spec.Row

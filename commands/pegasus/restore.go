@@ -199,7 +199,7 @@ func (x *tableRestore) size() int64 {
 func (x *tableRestore) identity() map[string]string {
 	return map[string]string{
 		"cluster": x.cluster, "into": x.want.NewName, "backup": strings.TrimSpace(x.from.service + " " + x.dir),
-		"from": fmt.Sprintf("%s_%d", x.want.Table, x.want.TableID), "skip_bad_partition": strconv.FormatBool(x.want.SkipBad),
+		"from": coldbackup.TableFolder(x.want.Table, x.want.TableID), "skip_bad_partition": strconv.FormatBool(x.want.SkipBad),
 	}
 }
 

@@ -29,7 +29,7 @@ func (x *tableRestore) lookAtBackup(ctx context.Context, call *spec.Call, plan *
 	if err != nil {
 		return err
 	}
-	folder := fmt.Sprintf("%s_%d", x.want.Table, x.want.TableID)
+	folder := coldbackup.TableFolder(x.want.Table, x.want.TableID)
 	i := slices.IndexFunc(b.Tables, func(t *coldbackup.Table) bool { return path.Base(t.Dir) == folder })
 	if i < 0 {
 		return spec.Errorf(spec.NotFound, "backup %d has no table %s with the id %d", b.ID, x.want.Table, x.want.TableID).

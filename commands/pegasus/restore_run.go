@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"shardsh/cluster"
 	driver "shardsh/cluster/pegasus"
 	"shardsh/cluster/pegasus/coldbackup"
 	"shardsh/commands"
@@ -150,10 +151,8 @@ func (r *restoreRun) followTo(ctx context.Context) error {
 			return spec.Errorf(spec.PartlyDone, "restore %s: nothing has got any further for %s: %s", r.want.NewName, r.patience, r.mark).
 				WithHint("query_restore_status %d -d shows how it stands; drop %s gives it up", r.state.ID, r.want.NewName)
 		}
-		select {
-		case <-ctx.Done():
+		if !cluster.Sleep(ctx, pause) {
 			return ctx.Err()
-		case <-time.After(pause):
 		}
 		pause = min(pause*3/2, followLast)
 	}

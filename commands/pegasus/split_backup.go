@@ -202,7 +202,7 @@ func (x *backupSplit) identify() {
 		decrees = append(decrees, fmt.Sprint(p.Checkpoint.Decree))
 	}
 	x.identity = map[string]string{
-		"backup": x.in, "from": fmt.Sprintf("%s_%d", t.Name, t.ID), "checkpoints": fmt.Sprintf("%016x", wire.Hash([]byte(strings.Join(decrees, ",")), nil)), "to": x.out.String(),
+		"backup": x.in, "from": coldbackup.TableFolder(t.Name, t.ID), "checkpoints": fmt.Sprintf("%016x", wire.Hash([]byte(strings.Join(decrees, ",")), nil)), "to": x.out.String(),
 		"app_id": fmt.Sprint(x.info.AppID), "partitions": fmt.Sprint(x.info.PartitionCount), "data_version": fmt.Sprint(x.version),
 		"filters": strings.TrimSpace(x.filters),
 	}

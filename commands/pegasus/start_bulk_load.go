@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -105,21 +104,20 @@ func openBulk(ctx context.Context, env commands.Env, call *spec.Call) (bulkLoade
 
 // bulkLoad is a bulk load that is planned.
 type bulkLoad struct {
-	c        bulkLoader
-	cluster  string
-	app      driver.App
-	load     driver.NewBulkLoad
-	from     storage.Location // the folder of bulk_load_info
-	store    *blockStore      // nil when nothing can be seen of it from here
-	input    *coldbackup.Input
-	rate     spec.Rate
-	limit    *sendRate // nil when none is held
-	keep     bool
-	noWait   bool
-	wait     time.Duration // 0: as long as it takes
-	resumed  bool
-	parallel int
-	plan     *spec.Plan
+	c       bulkLoader
+	cluster string
+	app     driver.App
+	load    driver.NewBulkLoad
+	from    storage.Location // the folder of bulk_load_info
+	store   *blockStore      // nil when nothing can be seen of it from here
+	input   *coldbackup.Input
+	rate    spec.Rate
+	limit   *sendRate // nil when none is held
+	keep    bool
+	noWait  bool
+	wait    time.Duration // 0: as long as it takes
+	resumed bool
+	plan    *spec.Plan
 }
 
 // checksAtOnce is how many files a full check reads beside each other.
@@ -161,7 +159,7 @@ func planBulkLoad(ctx context.Context, env commands.Env, call *spec.Call) (*spec
 // readBulkLoad reads what needs no cluster.
 func readBulkLoad(call *spec.Call) (*bulkLoad, error) {
 	x := &bulkLoad{
-		rate: call.Rate("max-rate"), cluster: call.Cluster, keep: call.Bool("keep-settings"), noWait: call.Wait < 0, wait: call.Wait, resumed: call.Resumed, parallel: checksAtOnce,
+		rate: call.Rate("max-rate"), cluster: call.Cluster, keep: call.Bool("keep-settings"), noWait: call.Wait < 0, wait: call.Wait, resumed: call.Resumed,
 		load: driver.NewBulkLoad{
 			Cluster: cmp.Or(call.String("cluster-name"), call.Cluster), Provider: call.String("file-provider-type"),
 			Root: call.String("root-path"), Behind: call.Bool("ingest-behind"),
@@ -297,38 +295,24 @@ func (x *bulkLoad) holdEnv(name, during string, class spec.Class) spec.Hold {
 // openInput opens the service by the name that the servers have for it. What cannot be seen from here is said.
 func (x *bulkLoad) openInput(ctx context.Context, env commands.Env) error {
 	name := x.load.Provider
-	i := slices.IndexFunc(env.Blocks(), func(b commands.Block) bool { return b.Name == name })
-	if i < 0 {
-		x.note("this shell has no block service %s: what is there was not looked at, and servers find out what is wrong with it only while they load; [block_service.%s] in config.ini makes it known", shown(name), name)
-		return nil
-	}
-	if env.Blocks()[i].Type == storage.S3Type {
-		return spec.Errorf(spec.Unable, "%s is an s3_service, which no server of Pegasus has", name).
-			WithHint("fs copy -r what is there to an hdfs_service or a local_service of the servers")
-	}
-	if b := env.Blocks()[i]; b.Type == storage.LocalType && !b.Sandbox {
-		nodes, err := x.c.Nodes(ctx)
-		if err != nil {
-			return err
-		}
-		if far := remoteNode(nodes); far != "" {
-			x.note("%s is a local_service: every server, %s for one, reads its own disk, and not %s of this machine; the input must be in the same place on each of them, and was not looked at", name, far, b.Where)
-			return nil
-		}
-	}
-	s, err := env.Block(ctx, name)
-	if err == nil {
-		_, err = s.Stat(ctx, "")
+	v, err := viewService(ctx, env, x.c, name)
+	if err != nil {
+		return err
 	}
 	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err != nil && x.resumed: // the servers have their own way to it
-		x.note("the input cannot be looked at: %v", err)
-	case err != nil:
-		x.block(name, "the input cannot be looked at: %v", err)
+	case v.block == nil:
+		x.note("this shell has no block service %s: what is there was not looked at, and servers find out what is wrong with it only while they load; [block_service.%s] in config.ini makes it known", shown(name), name)
+	case v.block.Type == storage.S3Type:
+		return spec.Errorf(spec.Unable, "%s is an s3_service, which no server of Pegasus has", name).
+			WithHint("fs copy -r what is there to an hdfs_service or a local_service of the servers")
+	case v.far != "":
+		x.note("%s is a local_service: every server, %s for one, reads its own disk, and not %s of this machine; the input must be in the same place on each of them, and was not looked at", name, v.far, v.block.Where)
+	case v.away != nil && x.resumed: // the servers have their own way to it
+		x.note("the input cannot be looked at: %v", v.away)
+	case v.away != nil:
+		x.block(name, "the input cannot be looked at: %v", v.away)
 	default:
-		x.store = &blockStore{s}
+		x.store = v.store
 	}
 	return nil
 }

@@ -30,9 +30,9 @@ func VerifyBackup(env commands.Env) spec.Command {
 		Examples: []spec.Example{{Line: "verify_backup " + onebackup, Says: "whether it can be relied on", Setup: backupHere}},
 		SeeAlso:  []string{"ls_backup", "get_backup", "rm_backup"},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
-			parallel := call.Int("parallel")
-			if parallel < 1 || parallel > 64 {
-				return nil, spec.Errorf(spec.Usage, "--parallel must be between 1 and 64")
+			parallel, err := commands.Parallel(call, "parallel")
+			if err != nil {
+				return nil, err
 			}
 			s, l, b, err := openBackup(ctx, env, call)
 			if err != nil {
@@ -42,7 +42,7 @@ func VerifyBackup(env commands.Env) spec.Command {
 			if err != nil {
 				return nil, err
 			}
-			v := &verification{s: s, service: l.Service, backup: b, tables: tables, parallel: int(parallel), all: call.Bool("all")}
+			v := &verification{s: s, service: l.Service, backup: b, tables: tables, parallel: parallel, all: call.Bool("all")}
 			return &spec.Table{
 				Columns: []spec.Column{{Name: "path"}, {Name: "size", Kind: spec.Size}, {Name: "verdict"}, {Name: "why"}},
 				Rows:    func(yield func(spec.Row, error) bool) { v.run(ctx, yield) },

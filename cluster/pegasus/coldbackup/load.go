@@ -98,6 +98,9 @@ func backupID(name string) (int64, bool) {
 	return id, err == nil
 }
 
+// TableFolder is what the folder of a table is called in a backup: <app_name>_<app_id>.
+func TableFolder(table string, id int32) string { return fmt.Sprintf("%s_%d", table, id) }
+
 // tableFolder takes <app_name>_<app_id> apart.
 func tableFolder(name string) (table string, id int32, ok bool) {
 	i := strings.LastIndexByte(name, '_')
@@ -237,7 +240,7 @@ func (b *Backup) checkInfo() {
 	for _, t := range b.Tables {
 		name, ok := listed[t.ID]
 		if !ok || name != t.Name {
-			wrong("it does not list %s_%d", t.Name, t.ID)
+			wrong("it does not list %s", TableFolder(t.Name, t.ID))
 		}
 		delete(listed, t.ID)
 	}
