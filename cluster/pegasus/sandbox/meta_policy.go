@@ -363,22 +363,36 @@ func (d directory) RemoveAll(_ context.Context, name string) error {
 	return root.RemoveAll(path.Join(dir, base))
 }
 
-// endRun keeps that a backup has ended, and removes the oldest ones that are too many.
+// endRun removes the oldest backups that are too many, and keeps that this one has ended.
 func (m *metaServer) endRun(ctx context.Context, service provider, name string, info policyInfo) {
+	old, run := m.ours(name, info.ID)
+	if run == nil {
+		return
+	}
+	gone := m.removeOldest(ctx, service, old)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	old := m.policies[name]
-	if old == nil || old.running() == nil || old.running().ID != info.ID {
+	if old = m.policies[name]; old == nil || old.running() == nil || old.running().ID != info.ID {
 		return
 	}
 	p := old.clone()
 	p.running().End = info.End
-	for r, can := service.BlockService.(remover); can && len(p.Runs) > int(p.Keep); {
-		if err := r.RemoveAll(ctx, path.Join(m.name, strconv.FormatInt(p.Runs[0].ID, 10))); err != nil {
-			m.log("remove the backup %d of the policy %s: %v", p.Runs[0].ID, name, err)
+	p.Runs = slices.DeleteFunc(p.Runs, func(r policyRun) bool { return slices.Contains(gone, r.ID) })
+	_ = m.codeOf("end a backup of the policy "+name, m.keepPolicy(p))
+}
+
+// removeOldest removes backups from the block service, which may take long, and answers which are gone.
+func (m *metaServer) removeOldest(ctx context.Context, service provider, p *policy) (gone []int64) {
+	r, can := service.BlockService.(remover)
+	if !can {
+		return nil
+	}
+	for _, run := range p.Runs[:max(len(p.Runs)-int(p.Keep), 0)] {
+		if err := r.RemoveAll(ctx, path.Join(m.name, strconv.FormatInt(run.ID, 10))); err != nil {
+			m.log("remove the backup %d of the policy %s: %v", run.ID, p.Name, err)
 			break
 		}
-		p.Runs = p.Runs[1:]
+		gone = append(gone, run.ID)
 	}
-	_ = m.codeOf("end a backup of the policy "+name, m.keepPolicy(p))
+	return gone
 }
