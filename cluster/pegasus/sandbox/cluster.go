@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"shardsh/cluster/pegasus/wire"
 	"shardsh/cluster/sandbox"
 	"shardsh/cluster/sandbox/engine"
 	"shardsh/cluster/sandbox/link"
@@ -209,15 +210,27 @@ const settleTime = 10 * time.Second
 func (c *cluster) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
-	boss := c.leader()
-	if boss == nil {
-		return
-	}
-	for _, pid := range boss.usedPartitions() {
-		if _, err := c.primaryOf(ctx, pid); err != nil {
+	for boss := c.leader(); boss != nil && !c.settled(boss); {
+		select {
+		case <-ctx.Done():
 			return
+		case <-time.After(time.Millisecond):
 		}
 	}
+}
+
+// settled looks at both sides: a node is told that it leads a new group before the meta server keeps that.
+func (c *cluster) settled(boss leader) bool {
+	nodes := c.servers()
+	for _, g := range boss.usedGroups() {
+		if g.Primary == noNode || nodes[g.Primary] == nil {
+			return false
+		}
+		if r, err := nodes[g.Primary].report(g.PID); err != nil || r.Status != wire.ReplicaPrimary {
+			return false
+		}
+	}
+	return true
 }
 
 // startNode starts a replica server, in this process or in one of its own.

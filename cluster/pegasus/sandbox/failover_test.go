@@ -106,31 +106,13 @@ func (u *user) storeOf(id nodeID) *engine.Store {
 	return s
 }
 
-// same checks that all replicas of tables hold the same rows at the same point. Servers in processes of their own are
-// ended for that.
+// same checks that all replicas of tables come to the same point, and hold the same rows there. Servers in processes of
+// their own are ended for that.
 func (u *user) same(tables ...string) {
 	u.t.Helper()
-	var configs []wire.Partition
 	for _, table := range tables {
-		configs = append(configs, u.healthy(table).Configs...)
-	}
-	for _, p := range configs {
-		var first report
-		for i, id := range []nodeID{0, 1, 2} {
-			n, err := u.c.node(id)
-			if err != nil {
-				u.t.Fatal(err)
-			}
-			r, err := n.report(p.PID)
-			if err != nil {
-				u.t.Fatal(err)
-			}
-			if i == 0 {
-				first = r
-			}
-			if r.At != first.At {
-				u.t.Errorf("partition %s is at %v on one node and at %v on another", p.PID, first.At, r.At)
-			}
+		for _, p := range u.healthy(table).Configs {
+			u.evened(p.PID)
 		}
 	}
 	var sums [3]uint64
@@ -149,6 +131,25 @@ func (u *user) same(tables ...string) {
 	if sums[0] != sums[1] || sums[0] != sums[2] {
 		u.t.Errorf("the nodes hold different rows: %x", sums)
 	}
+}
+
+// evened waits until all replicas of a partition are at the same point: a new primary evens them after it is known.
+func (u *user) evened(pid wire.GPID) {
+	u.t.Helper()
+	var at [3]point
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		for i := range at {
+			n, err := u.c.node(nodeID(i))
+			u.do(err)
+			r, err := n.report(pid)
+			u.do(err)
+			at[i] = r.At
+		}
+		if at[0] == at[1] && at[0] == at[2] && at[0] != incomplete {
+			return
+		}
+	}
+	u.t.Fatalf("the nodes stay at %v of partition %s", at, pid)
 }
 
 func TestNodesDieOneByOne(t *testing.T) { modes(t, testNodesDieOneByOne) }

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"shardsh/cluster/pegasus/wire"
 	"shardsh/cluster/sandbox"
 	"shardsh/cluster/sandbox/link"
 )
@@ -226,7 +225,7 @@ func (l *farLeader) create(table string, partitions, replicas int32) (id int32, 
 	return a.ID, a.Code
 }
 
-func (l *farLeader) usedPartitions() []wire.GPID {
-	all, _ := over(l.farServer, callUsedPartitions, link.None(false))
+func (l *farLeader) usedGroups() []group {
+	all, _ := over(l.farServer, callUsedGroups, link.None(false))
 	return all
 }

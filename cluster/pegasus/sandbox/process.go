@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"shardsh/cluster/pegasus/wire"
 	"shardsh/cluster/sandbox"
 	"shardsh/cluster/sandbox/link"
 )
@@ -281,13 +280,13 @@ var (
 		id, code := m.create(q.Table, q.Partitions, q.Replicas)
 		return createdTable{id, code}
 	}))
-	callUsedPartitions = link.New("usedPartitions", onLeader(func(m *metaServer, _ link.None) []wire.GPID {
-		return m.usedPartitions()
+	callUsedGroups = link.New("usedGroups", onLeader(func(m *metaServer, _ link.None) []group {
+		return m.usedGroups()
 	}))
 
 	ownCalls = []link.Answerable[*nodeProcess]{
 		callBegin, callWorld, callDrain, callLose, callRegain, callSeed, callLead, callMissed, callBack, callFinishRound,
-		callRetire, callCreate, callUsedPartitions,
+		callRetire, callCreate, callUsedGroups,
 	}
 )
 

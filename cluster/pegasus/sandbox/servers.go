@@ -51,8 +51,8 @@ type (
 		retire()
 		// create makes a table of the sandbox's own; it is there when the code is OK.
 		create(table string, partitions, replicas int32) (id int32, code string)
-		// usedPartitions are the partitions of tables that are not dropped.
-		usedPartitions() []wire.GPID
+		// usedGroups are the groups of tables that are not dropped.
+		usedGroups() []group
 	}
 )
 
@@ -97,11 +97,13 @@ func (m *metaServer) create(table string, partitions, replicas int32) (id int32,
 	})
 }
 
-func (m *metaServer) usedPartitions() []wire.GPID {
-	var all []wire.GPID
-	for _, pid := range m.partitions() {
-		if m.available(pid) {
-			all = append(all, pid)
+func (m *metaServer) usedGroups() []group {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var all []group
+	for pid, g := range m.groups {
+		if a := m.apps[pid.App]; a != nil && a.Status == wire.AppAvailable {
+			all = append(all, g.clone())
 		}
 	}
 	return all
