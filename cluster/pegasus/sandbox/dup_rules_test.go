@@ -129,6 +129,10 @@ func TestDuplicate26(t *testing.T) {
 	if b := ask(source, &wire.AddDup, wire.AddDupRequest{AppName: "atomic", Remote: "onebox2", Checkpoint: &off}); atomic.Err != wire.OK || b.Err != wire.OK {
 		t.Fatalf("%+v, %+v", atomic, b)
 	}
+	source.eventually("the primary knows that it ships", func() bool {
+		e := source.dup("atomic")
+		return e.Status == wire.DupLog && len(e.States) == 1 && e.States[0].Confirmed >= 0
+	})
 	for range 3 {
 		if b, err := at(source, "atomic", []byte("h"), &wire.Incr, wire.IncrRequest{Key: key("h", "n"), Increment: 2}); err != nil || b.Error != 0 {
 			t.Fatal(b, err)

@@ -80,12 +80,10 @@ func startWriter(t *testing.T, c *cluster, hash string, metas ...string) *writer
 // check stops the writer and reads every acknowledged row.
 func (w *writer) check(t *testing.T, u *user) {
 	t.Helper()
+	u.eventually("writes are acknowledged", func() bool { return w.acked.Load() >= 10 })
 	w.stop()
 	<-w.done
 	acked := w.acked.Load()
-	if acked < 10 {
-		t.Errorf("only %d writes were acknowledged", acked)
-	}
 	for i := range acked {
 		if got, status := u.get("demo", w.hash, fmt.Sprintf("w%06d", i)); status != 0 || got != fmt.Sprint("value ", i) {
 			t.Fatalf("row %d of %d acknowledged is %q, status %d", i, acked, got, status)
