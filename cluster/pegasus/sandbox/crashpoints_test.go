@@ -267,6 +267,7 @@ func testUncured(t *testing.T, c *cluster) {
 		return points[slices.IndexFunc(points, func(p sandbox.Point) bool { return p.Name == pointUncured })].Armed
 	}
 	u.do(c.Break(t.Context(), pointUncured, 1<<30))
+	u.eventually("no round is under way that cures", func() bool { return armed() < 1<<30 })
 	u.kill(c.nodeAt[0])
 	u.eventually("it is known to be dead", func() bool {
 		return len(ask(u, &wire.ListNodes, wire.ListNodesRequest{Status: wire.NodeUnalive}).Nodes) == 1

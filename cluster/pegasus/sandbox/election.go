@@ -165,6 +165,7 @@ func (c *cluster) elect() error {
 		c.mu.Lock()
 		c.boss = boss
 		c.mu.Unlock()
+		c.term++ // the end of the last session is history: it must not end this lead
 		return nil
 	}
 	return errors.Join(errs...)
