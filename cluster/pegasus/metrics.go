@@ -46,7 +46,7 @@ var percentileNames = []string{"p50", "p90", "p95", "p99", "p999"}
 
 // readMetrics reads an answer.
 func readMetrics(r io.Reader) (*metricsPage, error) {
-	m := metricsReader{dec: json.NewDecoder(r), page: &metricsPage{}}
+	m := metricsReader{dec: json.NewDecoder(fullReader{r}), page: &metricsPage{}}
 	err := m.object(func(key string) error {
 		switch key {
 		case "timestamp_ns":

@@ -104,6 +104,18 @@ func (d *Driver) pageOnce(ctx context.Context, endpoint, path, query string, rea
 	return err
 }
 
+// fullReader reads until the buffer is full. A decoder of JSON looks at blanks from their beginning again after every
+// read: a server that dribbles them would keep it busy for minutes.
+type fullReader struct{ r io.Reader }
+
+func (f fullReader) Read(b []byte) (int, error) {
+	n, err := io.ReadFull(f.r, b)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = io.EOF // an answer that was cut is known to watchedReader
+	}
+	return n, err
+}
+
 // watchedReader remembers the error that reading ended with, unless that was the end.
 type watchedReader struct {
 	r   io.Reader

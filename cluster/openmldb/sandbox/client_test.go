@@ -288,6 +288,22 @@ func whole(tables ...*ns.TableInfo) bool {
 	return true
 }
 
+// level says whether the replicas that are alive have what the leader of their partition has.
+func level(t *ns.TableInfo) bool {
+	for _, p := range t.GetTablePartition() {
+		offsets := map[uint64]bool{}
+		for _, m := range p.GetPartitionMeta() {
+			if m.GetIsAlive() {
+				offsets[m.GetOffset()] = true
+			}
+		}
+		if len(offsets) != 1 {
+			return false
+		}
+	}
+	return true
+}
+
 func (u *user) all() []*ns.TableInfo {
 	u.t.Helper()
 	var a ns.ShowTableResponse

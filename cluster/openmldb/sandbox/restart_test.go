@@ -37,6 +37,7 @@ func TestRestart(t *testing.T) {
 	u.order("SetSdkEndpoint", &ns.SetSdkEndpointRequest{ServerName: &c.tabletAt[0], SdkEndpoint: proto.String("host:1")})
 	u.order("UpdateTableAliveStatus", &ns.UpdateTableAliveRequest{Name: proto.String("flow"), Endpoint: &c.tabletAt[1], Pid: proto.Uint32(1), IsAlive: proto.Bool(false)})
 	u.eventually("followers have the row", func() bool { return whole(u.table("d", "t"), u.table(demoDB, "orders")) })
+	u.eventually("who is alive has what the leader has", func() bool { return level(u.flow()) })
 	before := lines(c, u.flow())
 	rows := u.count(leaderAt(u.flow(), 0), 0, "card1") + u.count(leaderAt(u.flow(), 1), 1, "card1")
 	u.close()
