@@ -105,16 +105,22 @@ func (s *Shell) keepBlock(name string, b storage.Service) (storage.Service, erro
 	return b, nil
 }
 
-func (s *Shell) findBlock(name string) (config.BlockService, error) {
+func (s *Shell) blockNames() []string {
 	var names []string
+	for _, b := range s.conf.BlockServices() {
+		names = append(names, b.Name)
+	}
+	return names
+}
+
+func (s *Shell) findBlock(name string) (config.BlockService, error) {
 	for _, b := range s.conf.BlockServices() {
 		if b.Name == name {
 			return b, nil
 		}
-		names = append(names, b.Name)
 	}
 	err := spec.Errorf(spec.NotFound, "no block service is called %q", name)
-	if near := spec.Suggest(name, names); len(near) > 0 {
+	if near := spec.Suggest(name, s.blockNames()); len(near) > 0 {
 		return config.BlockService{}, err.WithHint("did you mean %s?", near[0])
 	}
 	return config.BlockService{}, err.WithHint("block_services lists them; [block_service.%s] in config.ini makes one", name)

@@ -96,6 +96,9 @@ func parseFlags(c *spec.Command, words []string) (parsed, error) {
 	if err := set.Parse(normalizeFlags(c, words)); err != nil {
 		return parsed{}, flagError(c, err)
 	}
+	if err := misplaced(c, words, set); err != nil {
+		return parsed{}, err
+	}
 	out := parsed{args: set.Args(), flags: map[string][]string{}}
 	for key, col := range collectors {
 		if len(col.values) > 0 {
@@ -103,6 +106,22 @@ func parseFlags(c *spec.Command, words []string) (parsed, error) {
 		}
 	}
 	return out, nil
+}
+
+// misplaced refuses a flag behind the arguments of a command that takes what it finds there for data: it would be
+// written as a key or a value.
+func misplaced(c *spec.Command, words []string, set *pflag.FlagSet) error {
+	if !c.FlagsFirst || slices.Contains(words, "--") {
+		return nil
+	}
+	for _, a := range set.Args() {
+		if strings.HasPrefix(a, "--") && set.Lookup(flagName(a)) != nil {
+			e := spec.Errorf(spec.Usage, "%s comes behind what it is about", a)
+			e.Op = c.Name
+			return e.WithHint("flags of %s stand before its first argument; after a -- there, %s is data", c.Name, a)
+		}
+	}
+	return nil
 }
 
 // canonical is a flag's name with hyphens between its words, however it was declared or typed.
@@ -267,7 +286,7 @@ func (s *Shell) resolve(words []string) (*spec.Call, extras, error) {
 	if len(found) == 0 {
 		return nil, extras{}, s.words.unknownWord(words[0], s.session.system())
 	}
-	c, err := choose(found, words[n:], s.session.system())
+	c, err := choose(found, words[n:], s.session.system(), s.blockNames())
 	if err != nil {
 		return nil, extras{}, err
 	}

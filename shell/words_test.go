@@ -2,6 +2,7 @@ package shell
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ func TestDescriptors(t *testing.T) {
 				systems = []string{""}
 			}
 			for _, system := range systems {
-				if key := system + "/" + name + "/" + c.Identify; known[key] {
+				if key := fmt.Sprint(system, "/", name, "/", c.Identify, c.AtLocation); known[key] {
 					t.Errorf("%s is there twice, with nothing to tell which is meant", name)
 				} else {
 					known[key], known[name] = true, true
@@ -91,10 +92,29 @@ func TestIdentifyingFlags(t *testing.T) {
 		"-d query": "change", "query": "change", "-c start -c query": "query", "-c query -c start": "change", "-c": "change",
 		"-x query": "change", "--data-dir y": "lookup", "-- -c query": "change",
 	} {
-		c, err := choose(found, strings.Fields(text), "")
+		c, err := choose(found, strings.Fields(text), "", nil)
 		if err != nil || c.Summary != want {
 			t.Errorf("%q chooses %v, %v; want %s", text, c, err, want)
 		}
+	}
+}
+
+// A location on a block service that is configured, and as many arguments, choose the descriptor that reads there.
+func TestAtLocation(t *testing.T) {
+	plain := spec.Command{Name: "get", Summary: "plain", Args: make([]spec.Arg, 2), FlagsFirst: true, Systems: []string{"a"}}
+	there := spec.Command{Name: "get_there", Summary: "there", Args: make([]spec.Arg, 3), FlagsFirst: true, AtLocation: true, Systems: []string{"a"}}
+	for text, want := range map[string]string{
+		"disk:/b/7 h s": "there", "disk:/ h s": "there", "disk:/b/7 h": "plain", "disk:b h s": "plain", "dis:/b h s": "plain",
+		"h disk:/b s": "plain", "-- disk:/b h s": "plain", "": "plain", "h s": "plain", "--unknown disk:/b h s": "plain",
+	} {
+		for _, found := range [][]*spec.Command{{&plain, &there}, {&there, &plain}} {
+			if c, err := choose(found, strings.Fields(text), "a", []string{"disk", "s3"}); err != nil || c.Summary != want {
+				t.Errorf("%q chooses %v, %v; want %s", text, c, err, want)
+			}
+		}
+	}
+	if c, err := choose([]*spec.Command{&there}, nil, "a", nil); err != nil || c.Summary != "there" {
+		t.Errorf("its own name chooses %v, %v", c, err)
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 	"shardsh/commands/spec"
 )
 
-const backupRowsLong = " It reads the files of the backup where they are: nothing is restored, and no server is asked. get, scan and count take any bytes as keys, " +
-	"SERVICE:PATH too, which is why the words for backups have names of their own."
+const backupRowsLong = " It reads the files of the backup where they are: nothing is restored, and no server is asked. " +
+	"get, scan and count do the same where SERVICE:/PATH comes first; a -- before it makes it a key."
 
 var expiredFlag = spec.Flag{Name: "expired", Kind: spec.ArgBool, Help: "rows whose time to live is over, too"}
 
@@ -23,6 +23,7 @@ var expiredFlag = spec.Flag{Name: "expired", Kind: spec.ArgBool, Help: "rows who
 func BackupGet(env commands.Env) spec.Command {
 	return spec.Command{
 		Name:    "backup_get",
+		Aliases: []string{"get"}, AtLocation: true,
 		Systems: systems,
 		Topic:   "storage", Offline: true, FlagsFirst: true,
 		Summary: "read one row out of a cold backup",
@@ -32,6 +33,7 @@ func BackupGet(env commands.Env) spec.Command {
 		Flags: []spec.Flag{ofTable, expiredFlag},
 		Examples: []spec.Example{
 			{Line: "backup_get " + onebackup + " user_42 field_1", Says: "the one row that was lost", Setup: backupHere},
+			{Line: "get " + onebackup + " user_42 field_1", Says: "the same", Setup: backupHere},
 		},
 		SeeAlso: []string{"backup_scan", "backup_count", "ls_backup", "get"},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
@@ -44,6 +46,7 @@ func BackupGet(env commands.Env) spec.Command {
 func BackupScan(env commands.Env) spec.Command {
 	return spec.Command{
 		Name:    "backup_scan",
+		Aliases: []string{"scan"}, AtLocation: true,
 		Systems: systems,
 		Topic:   "storage", Offline: true,
 		Summary: "read all rows of a cold backup, or those that match",
@@ -53,7 +56,7 @@ func BackupScan(env commands.Env) spec.Command {
 		Flags: append(slices.Clone(scanFlags), noValueFlag, ofTable, expiredFlag,
 			spec.Flag{Name: "max-rows", Short: "n", Kind: spec.ArgInt, Default: "0", Help: "stop after so many rows; 0 reads all"}),
 		Examples: []spec.Example{
-			{Line: "backup_scan " + onebackup + " -n 10", Says: "what rows look like", Setup: backupHere},
+			{Line: "scan " + onebackup + " -n 10", Says: "what rows look like", Setup: backupHere},
 			{Line: "backup_scan " + onebackup + " -h exact -x user_42", Says: "everything under one hash key", Setup: backupHere},
 		},
 		SeeAlso: []string{"backup_get", "backup_count", "get_backup", "scan"},
@@ -67,6 +70,7 @@ func BackupScan(env commands.Env) spec.Command {
 func BackupCount(env commands.Env) spec.Command {
 	return spec.Command{
 		Name:    "backup_count",
+		Aliases: []string{"count"}, AtLocation: true,
 		Systems: systems,
 		Topic:   "storage", Offline: true,
 		Summary: "count the rows of a cold backup, or those that match",
@@ -76,7 +80,7 @@ func BackupCount(env commands.Env) spec.Command {
 		Flags: append(slices.Clone(scanFlags), ofTable),
 		Examples: []spec.Example{
 			{Line: "backup_count " + onebackup, Says: "rows of every partition", Setup: backupHere},
-			{Line: "backup_count " + onebackup + " -h prefix -x user_4", Says: "only some hash keys", Setup: backupHere},
+			{Line: "count " + onebackup + " -h prefix -x user_4", Says: "only some hash keys", Setup: backupHere},
 		},
 		SeeAlso: []string{"backup_scan", "get_backup", "count_data"},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {

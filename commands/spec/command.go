@@ -29,6 +29,10 @@ type Command struct {
 	// Identify names a flag whose presence on the line selects this descriptor among several of the same name,
 	// whatever the current cluster is (`backup -lookup L` is ZanKV's); "flag=value" asks for that value of it.
 	Identify string
+	// AtLocation selects this descriptor among several of the same name when the first argument is SERVICE:/PATH on a
+	// block service that is configured, and there are as many arguments as it takes: `get disk:/b/7 HASH SORT` reads a
+	// backup. Behind a `--` the argument is no location, so that any bytes can be a key.
+	AtLocation bool
 	// FlagsFirst recognises flags only before the first argument, so that data words take `incr a b -1` as data.
 	FlagsFirst bool
 	// Offline words need no cluster: they run without a current one.
