@@ -70,50 +70,38 @@ func (h *holds) take(ctx context.Context, call *spec.Call, wanted []spec.Hold) (
 }
 
 func (h *holds) takeOne(ctx context.Context, call *spec.Call, w spec.Hold, n int) (*held, error) {
-	was, err := w.Read(ctx)
+	now, err := w.Read(ctx)
 	if err != nil {
 		return nil, &spec.Error{Kind: spec.KindOf(err), Op: "read " + w.Setting + " before holding it", Err: err}
 	}
-	if was == w.During {
-		return h.adopt(call, w)
+	one, err := h.adopt(call.Cluster, w)
+	giveUp := (*held).letGo
+	if err == nil && one == nil && now != w.During {
+		one, err = h.begin(w, now, n)
+		giveUp = (*held).forget
 	}
-	record := heldRecord{
-		Time: time.Now().UTC(), User: userName(), PID: os.Getpid(), Cluster: call.Cluster, Setting: w.Setting,
-		Was: was, During: w.During, Restore: w.Restore(was), Line: call.Line, Kept: w.Keep,
-	}
-	record.Host, _ = os.Hostname()
-	if h.own != nil && h.own(call.Cluster) {
-		record.Sandbox = os.Getpid()
-	}
-	text, err := json.MarshalIndent(record, "", "  ")
-	if err != nil {
+	if err != nil || one == nil {
 		return nil, err
 	}
-	path := filepath.Join(h.dir, fmt.Sprintf("%d-%d-%d.json", record.Time.UnixNano(), record.PID, n))
-	if err := os.MkdirAll(h.dir, 0o700); err != nil {
-		return nil, err
-	}
-	lock := flock.New(path + ".lock")
-	if _, err := lock.TryLock(); err != nil {
-		return nil, spec.Errorf(spec.Refused, "hold %s: %w", w.Setting, err)
-	}
-	one := &held{hold: w, was: was, path: path, lock: lock}
-	if err := writeDurably(path, text); err != nil {
-		one.forget()
+	if err := h.record(call, one); err != nil {
+		giveUp(one)
 		return nil, spec.Errorf(spec.Refused, "hold %s: what it is could not be recorded: %w", w.Setting, err)
+	}
+	if now == w.During {
+		return one, nil
 	}
 	return one, w.Write(ctx, w.During)
 }
 
-// adopt takes over what a killed run of the same line has left held, so that whoever goes on with it puts it back in the
-// end.
-func (h *holds) adopt(call *spec.Call, w spec.Hold) (*held, error) {
+// adopt takes over a setting that a killed shell has left held, whatever it was held at and for: who holds it now puts it
+// back to what it was before that one. nil when there is none.
+func (h *holds) adopt(cluster string, w spec.Hold) (*held, error) {
 	all, err := h.list()
 	if err != nil {
 		return nil, err
 	}
 	for _, l := range all {
-		if l.active || l.Kept || l.Cluster != call.Cluster || l.Setting != w.Setting || l.During != w.During || l.Line != call.Line {
+		if l.active || l.Kept || l.Cluster != cluster || l.Setting != w.Setting {
 			continue
 		}
 		lock := flock.New(l.path + ".lock")
@@ -125,13 +113,44 @@ func (h *holds) adopt(call *spec.Call, w spec.Hold) (*held, error) {
 	return nil, nil
 }
 
+// begin makes a hold that nobody has had before. n tells those of one plan apart.
+func (h *holds) begin(w spec.Hold, was string, n int) (*held, error) {
+	path := filepath.Join(h.dir, fmt.Sprintf("%d-%d-%d.json", time.Now().UnixNano(), os.Getpid(), n))
+	if err := os.MkdirAll(h.dir, 0o700); err != nil {
+		return nil, err
+	}
+	lock := flock.New(path + ".lock")
+	if _, err := lock.TryLock(); err != nil {
+		return nil, spec.Errorf(spec.Refused, "hold %s: %w", w.Setting, err)
+	}
+	return &held{hold: w, was: was, path: path, lock: lock}, nil
+}
+
+// record makes durable what a setting was.
+func (h *holds) record(call *spec.Call, one *held) error {
+	w := one.hold
+	record := heldRecord{
+		Time: time.Now().UTC(), User: userName(), PID: os.Getpid(), Cluster: call.Cluster, Setting: w.Setting,
+		Was: one.was, During: w.During, Restore: w.Restore(one.was), Line: call.Line, Kept: w.Keep,
+	}
+	record.Host, _ = os.Hostname()
+	if h.own != nil && h.own(call.Cluster) {
+		record.Sandbox = os.Getpid()
+	}
+	text, err := json.MarshalIndent(record, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeDurably(one.path, text)
+}
+
 // release puts everything back, last taken first. What cannot be put back keeps its file. After a plan that succeeded,
 // what is meant to stay stays. The rows are what became of the others, as outcomes of a plan.
 func (set heldSet) release(ctx context.Context, succeeded bool) (rows []spec.Row, err error) {
 	var errs []error
 	for _, one := range slices.Backward(set) {
 		if one.hold.Keep && succeeded {
-			one.lock.Unlock()
+			one.letGo()
 			continue
 		}
 		text := fmt.Sprintf("put %s back to %s", one.hold.Setting, one.was)
@@ -141,7 +160,7 @@ func (set heldSet) release(ctx context.Context, succeeded bool) (rows []spec.Row
 				Kind: spec.PartlyDone, Op: text, Err: err,
 				Hint: "holds restore tries again",
 			})
-			one.lock.Unlock()
+			one.letGo()
 			continue
 		}
 		rows = append(rows, spec.Row{text, one.hold.Setting, outcomeDone, nil})
@@ -149,6 +168,9 @@ func (set heldSet) release(ctx context.Context, succeeded bool) (rows []spec.Row
 	}
 	return rows, errors.Join(errs...)
 }
+
+// letGo leaves the hold on disk, where holds restore finds it.
+func (one *held) letGo() { _ = one.lock.Unlock() }
 
 func (one *held) forget() {
 	os.Remove(one.path)
