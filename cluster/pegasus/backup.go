@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"shardsh/cluster/pegasus/wire"
@@ -91,8 +92,11 @@ func backupError(op, endpoint, code, hint string, change bool) error {
 		return refusedSplit(op, endpoint, code, "backups are switched off").
 			WithHint("set cold_backup_disabled = false in [meta_server] of every meta server and start them again")
 	case wire.CodeInvalidParameters:
-		return refusedSplit(op, endpoint, code, cmp.Or(hint, "the servers know no such block service or path")).
-			WithHint("the servers' own configuration has the block services; hdfs_service and local_service can be one, s3_service cannot")
+		refused := refusedSplit(op, endpoint, code, cmp.Or(hint, "the servers know no such block service or path"))
+		if strings.Contains(hint, "already configured") {
+			return refused.WithHint("the servers' own configuration gives that block service a directory: leave the path out")
+		}
+		return refused.WithHint("the servers' own configuration has the block services; hdfs_service and local_service can be one, s3_service cannot")
 	case wire.CodeInvalidState:
 		return refusedSplit(op, endpoint, code, cmp.Or(hint, "the table cannot be backed up now"))
 	}

@@ -63,6 +63,9 @@ func openBackups(ctx context.Context, env commands.Env, call *spec.Call) (blockS
 		if e, err = s.Stat(ctx, l.Path); err == nil && !e.Dir {
 			err = spec.Errorf(spec.Usage, "%s is a file", l).WithHint("name the folder of a backup: ls_backup %s:/ finds them", l.Service)
 		}
+		if spec.KindOf(err) == spec.NotFound {
+			err = spec.Errorf(spec.NotFound, "there is no %s", l).WithHint("ls_backup %s:/ finds the backups", l.Service)
+		}
 	}
 	return blockStore{s}, l, err
 }
