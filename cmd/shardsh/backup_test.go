@@ -22,7 +22,8 @@ import (
 // backupLab is a served cluster with a table, a state directory, and a driver that looks past the shell.
 type backupLab struct {
 	*copyLab
-	d *pegasus.Driver
+	d    *pegasus.Driver
+	root string // where its backups and inputs of bulk loads are on hdfs_zjy
 }
 
 const backupLine = "backup big hdfs_zjy /user/pegasus/backup --yes"
@@ -36,7 +37,7 @@ func newBackupLab(t *testing.T, rows int, flags ...string) *backupLab {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
-	b := &backupLab{l, d}
+	b := &backupLab{l, d, "/user/pegasus"}
 	b.fill(rows)
 	return b
 }

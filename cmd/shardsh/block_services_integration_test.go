@@ -67,16 +67,24 @@ func TestBackupOnRealHDFS(t *testing.T) {
 	t.Run("per node", func(t *testing.T) { backupOnHDFS(t, 25_000, "--process-per-node") })
 }
 
-func backupOnHDFS(t *testing.T, rows int, flags ...string) {
+// newHDFSLab is a lab whose servers have a real HDFS, and a folder there that is its own.
+func newHDFSLab(t *testing.T, rows int, flags ...string) *backupLab {
 	storagetest.ShareServer(t, realServer(t, "SHARDSH_TEST_HDFS_CONTROL"))
 	b := newBackupLab(t, rows, append(flags, "--block-service", "hdfs_zjy=hdfs://"+realServer(t, "SHARDSH_TEST_HDFS"))...)
+	b.root = "/shell/" + freshName()
+	t.Cleanup(func() { b.run(0, "fs rm -r hdfs_zjy:"+b.root+" --yes=hdfs_zjy:"+b.root) })
+	return b
+}
+
+func backupOnHDFS(t *testing.T, rows int, flags ...string) {
+	b := newHDFSLab(t, rows, flags...)
 	b.addSection(s3Section(t, "s3_main"))
 	begun := time.Now()
 	took := func(what string) {
 		t.Logf("%s: %s", what, time.Since(begun).Round(time.Millisecond))
 		begun = time.Now()
 	}
-	root := "/shell/" + freshName()
+	root := b.root
 	b.on("onebox2", "create big -p 16")
 	b.run(0, "use big", "copy_data -c onebox2 -a big")
 	took("copied to compare with")
@@ -100,20 +108,23 @@ func backupOnHDFS(t *testing.T, rows int, flags ...string) {
 	b.run(0, "fs copy hdfs_zjy:"+root+"/backup s3_main:/backup --parallel 8")
 	took("copied to the S3")
 	b.run(0, "verify_backup s3_main:/backup")
-	b.run(0, "create loaded -p 16", "split_backup s3_main:/backup hdfs_zjy:"+root+"/split --table loaded --partitions 16 --cluster onebox")
-	took("split from the S3")
-	b.run(0, "start_bulk_load -a loaded -c onebox -p hdfs_zjy -r "+root+"/split --full-check")
-	took("loaded")
-	b.sameRows("loaded", rows)
-	took("compared")
+	for i, from := range []string{"s3_main:/backup", "hdfs_zjy:" + root + "/backup"} {
+		table, partitions := fmt.Sprint("loaded", i), 16<<i
+		b.run(0, fmt.Sprintf("create %s -p %d", table, partitions),
+			fmt.Sprintf("split_backup %s hdfs_zjy:%s/split --table %s --partitions %d --cluster onebox", from, root, table, partitions))
+		took(fmt.Sprintf("%s split for %d partitions", from, partitions))
+		b.run(0, b.loadLine(table, "--full-check"))
+		took("loaded")
+		b.sameRows(table, rows)
+		took("compared")
+	}
 
 	// Servers know no S3.
 	var e *spec.Error
-	_, err := b.d.StartBackup(t.Context(), pegasus.App{ID: 2, Name: "loaded"}, "s3_main", "/x")
+	_, err := b.d.StartBackup(t.Context(), pegasus.App{ID: 2, Name: "loaded0"}, "s3_main", "/x")
 	if !errors.As(err, &e) || e.Code != "ERR_INVALID_PARAMETERS" || !strings.Contains(err.Error(), "invalid backup_provider_type s3_main") {
 		t.Errorf("a backup to the S3: %v", err)
 	}
-	b.run(0, "fs rm -r hdfs_zjy:"+root+" --yes=hdfs_zjy:"+root)
 }
 
 func (b *backupLab) addSection(text string) {

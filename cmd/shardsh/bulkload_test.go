@@ -24,14 +24,14 @@ import (
 func (b *backupLab) splitFor(table string, partitions int, more string) {
 	b.t.Helper()
 	if len(b.known()) == 0 {
-		b.run(0, "backup "+labTable+" hdfs_zjy /user/pegasus/backup --max-rate none --yes")
+		b.run(0, "backup "+labTable+" hdfs_zjy "+b.root+"/backup --max-rate none --yes")
 	}
 	b.run(0, fmt.Sprintf("create %s -p %d %s", table, partitions, more),
-		fmt.Sprintf("split_backup hdfs_zjy:/user/pegasus/backup hdfs_zjy:/user/pegasus/split --table %s --partitions %d --cluster onebox", table, partitions))
+		fmt.Sprintf("split_backup hdfs_zjy:%s/backup hdfs_zjy:%s/split --table %s --partitions %d --cluster onebox", b.root, b.root, table, partitions))
 }
 
-func loadLine(table, more string) string {
-	return "start_bulk_load -a " + table + " -c onebox -p hdfs_zjy -r /user/pegasus/split " + more
+func (b *backupLab) loadLine(table, more string) string {
+	return "start_bulk_load -a " + table + " -c onebox -p hdfs_zjy -r " + b.root + "/split " + more
 }
 
 // TestBulkLoadOfBackup: as many rows as fit a test's time are backed up, split for two and four times the partitions, loaded, and
@@ -49,7 +49,7 @@ func TestBulkLoadOfBackup(t *testing.T) {
 		table := fmt.Sprint("loaded", partitions)
 		b.splitFor(table, partitions, "")
 		took(fmt.Sprintf("back up and split for %d partitions", partitions))
-		b.run(0, loadLine(table, "--full-check"))
+		b.run(0, b.loadLine(table, "--full-check"))
 		took("check and load")
 		b.run(0, "use "+labTable, "diff_data -c onebox -a "+table+" --ttl-drift 0")
 		took("compare")
@@ -62,7 +62,7 @@ func TestBulkLoadFollowedAgain(t *testing.T) {
 	b := newBackupLab(t, 2000)
 	b.splitFor("loaded", 16, "")
 	b.run(0, "set_meta_level lively --yes", "sandbox break bulk.download 1000000000")
-	r := b.start(loadLine("loaded", "--yes"))
+	r := b.start(b.loadLine("loaded", "--yes"))
 	status := func() pegasus.BulkLoad {
 		l, err := b.d.BulkLoad(t.Context(), "loaded")
 		if err != nil {
@@ -80,7 +80,7 @@ func TestBulkLoadFollowedAgain(t *testing.T) {
 	if out := b.run(0, "holds --columns setting,was,during,state"); !strings.Contains(out, `"was":"lively"`) || !strings.Contains(out, "left behind") {
 		t.Errorf("what was held is forgotten: %s", out)
 	}
-	second := b.start(loadLine("loaded", "--yes")) // the same line is another one, and refused
+	second := b.start(b.loadLine("loaded", "--yes")) // the same line is another one, and refused
 	second.exit(5)
 	if text := second.err.String(); !strings.Contains(text, "it is being bulk loaded") {
 		t.Errorf("it says %s", text)
@@ -122,7 +122,7 @@ func TestBulkLoadInterrupted(t *testing.T) {
 	b := newBackupLab(t, 100)
 	b.splitFor("loaded", 8, "")
 	b.run(0, "sandbox break bulk.download 1000000000")
-	r := b.start(loadLine("loaded", "--max-rate 60MB/s"))
+	r := b.start(b.loadLine("loaded", "--max-rate 60MB/s"))
 	id := b.jobOf("start_bulk_load")
 	b.rate("60")
 	b.run(0, "job rate "+id+" 90MB/s")
@@ -156,7 +156,12 @@ func TestBulkLoadInterrupted(t *testing.T) {
 // deleted, stays.
 func TestIngestBehindWhileWriting(t *testing.T) {
 	const rows = 20_000
-	b := newBackupLab(t, rows)
+	t.Run("directory", func(t *testing.T) { ingestBehind(newBackupLab(t, rows), rows) })
+	t.Run("HDFS", func(t *testing.T) { ingestBehind(newHDFSLab(t, rows), rows) })
+}
+
+func ingestBehind(b *backupLab, rows int) {
+	t := b.t
 	b.splitFor("behind", 32, "-e rocksdb.allow_ingest_behind=true")
 	before := b.scan(labTable)
 	ctx, stop := context.WithCancel(t.Context())
@@ -174,7 +179,7 @@ func TestIngestBehindWhileWriting(t *testing.T) {
 		}
 	}
 	writing(100)
-	b.run(0, "use behind > /dev/null", "set_app_envs rocksdb.usage_scenario bulk_load > /dev/null", loadLine("behind", "--ingest_behind --yes"))
+	b.run(0, "use behind > /dev/null", "set_app_envs rocksdb.usage_scenario bulk_load > /dev/null", b.loadLine("behind", "--ingest_behind --yes"))
 	writing(100)
 	stop()
 	if err := writers.Wait(); err != nil {
