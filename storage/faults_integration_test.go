@@ -68,6 +68,9 @@ func attempts(t *testing.T, s storage.Service) map[string]error {
 		all["list"] = err
 	}
 	_, all["check"] = storage.Check(t.Context(), s)
+	if r, ok := s.(storage.Roomy); ok {
+		_, all["room"] = r.Room(t.Context(), "")
+	}
 	if took := time.Since(started); took > 20*time.Second {
 		t.Errorf("it took %s to fail", took)
 	}
@@ -191,5 +194,55 @@ func TestRealHDFSRefuses(t *testing.T) {
 	storagetest.Want(t, err, spec.Failed, storage.Forbidden)
 	if !strings.Contains(spec.HintOf(err), "Kerberos") {
 		t.Errorf("%s", spec.HintOf(err))
+	}
+}
+
+// The smaller one counts of what the datanodes have and what quotas leave, in bytes of content: there are two replicas.
+func TestRealHDFSRoom(t *testing.T) {
+	root := "/room/" + fresh()
+	c := hdfsAt(t, root)
+	s := open(t, c)
+	room := func(dir string) storage.Room {
+		t.Helper()
+		r, err := storage.RoomOf(t.Context(), s, dir)
+		if err != nil || r.Copies != 2 || r.Free < 0 || r.Free > r.Total {
+			t.Fatalf("%s: %+v, %v", dir, r, err)
+		}
+		return r
+	}
+	bare := room("deep/below")
+	if bare.Bound != "" || bare.Unsure != "" || bare.Free == 0 {
+		t.Errorf("without a quota it is %+v", bare)
+	}
+	const mebi = 1 << 20
+	steer(t, "quota "+root+" 16777216")
+	storagetest.Write(t, s, "d/f", storagetest.Bytes(3*mebi, 1))
+	if r := room("deep/below"); r.Free != 5*mebi || r.Total != 8*mebi || r.Bound != "the quota of "+root {
+		t.Errorf("3 MiB of a quota of 16 are taken twice: %+v", r)
+	}
+	steer(t, "quota "+root+"/d 8388608")
+	if r := room("d/x"); r.Free != mebi || r.Bound != "the quota of "+root+"/d" {
+		t.Errorf("within a smaller quota: %+v", r)
+	}
+	if r := room(""); r.Free != 5*mebi {
+		t.Errorf("beside the smaller quota: %+v", r)
+	}
+	steer(t, "quota "+root+"/d 2097152") // less than it holds
+	if r := room("d"); r.Free != 0 {
+		t.Errorf("beyond its quota: %+v", r)
+	}
+	steer(t, "quota "+root+"/d 0")
+	steer(t, "quota "+root+" 0")
+	if r := room("d"); r.Bound != "" || r.Free < 8*mebi {
+		t.Errorf("without a quota again: %+v", r)
+	}
+
+	// What one may not look at is said, and the datanodes' room is told all the same.
+	steer(t, "own "+root+" somebody")
+	steer(t, "mode "+root+" 700")
+	c.Settings = map[string]string{"user": "nobody"}
+	r, err := storage.RoomOf(t.Context(), open(t, c), "d")
+	if err != nil || r.Free == 0 || r.Unsure != "whether "+root+"/d has a quota is not known: permission denied" {
+		t.Errorf("where one may not look: %+v, %v", r, err)
 	}
 }

@@ -93,3 +93,41 @@ func TestHDFSWithoutTickets(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// The quotas that are asked for are those of the place and above it, but for what holds everything.
+func TestQuotaPlaces(t *testing.T) {
+	for _, c := range []struct{ root, place, want string }{
+		{"/", "/", ""},
+		{"/", "/user", "/user"},
+		{"/", "/user/pegasus/backup", "/user/pegasus/backup /user/pegasus"},
+		{"/backup", "/backup/a", "/backup/a /backup"},
+		{"/user/pegasus", "/user/pegasus", "/user/pegasus"},
+	} {
+		if got := strings.Join(quotaPlaces(c.root, c.place), " "); got != c.want {
+			t.Errorf("%s of %s: %s", c.place, c.root, got)
+		}
+	}
+}
+
+// Files cost as many times their size as whoever writes them has them stored.
+func TestHDFSCopies(t *testing.T) {
+	for _, c := range []struct {
+		own             string
+		byDefault, want int
+	}{{"", 0, 1}, {"", 3, 3}, {"2", 3, 3}, {"3", 2, 3}, {"many", 2, 2}, {"-1", 0, 1}} {
+		h := &hdfsService{pool: &hdfsPool{place: &hdfsPlace{conf: map[string]string{"dfs.replication": c.own}}}}
+		if got := h.copies(c.byDefault); got != c.want {
+			t.Errorf("%q and %d: %d", c.own, c.byDefault, got)
+		}
+	}
+}
+
+func TestHDFSRoomOfNobody(t *testing.T) {
+	s, err := Open(Config{Name: "h", Type: HDFSType, Args: []string{"hdfs://127.0.0.1:1,127.0.0.1:2", "/x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := RoomOf(t.Context(), s, ""); ReasonOf(err) != NoListener || spec.KindOf(err) != spec.Unavailable || !strings.Contains(err.Error(), askRoom+": hdfs://127.0.0.1:1") {
+		t.Errorf("%v", err)
+	}
+}

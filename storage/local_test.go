@@ -244,3 +244,21 @@ func TestCopyGoesOn(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
+
+// The room of a directory that is not there is that of the one in which it would be made.
+func TestLocalRoomOfNothing(t *testing.T) {
+	dir := t.TempDir()
+	here, err := storage.RoomOf(t.Context(), openLocal(t, dir, ""), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := storage.RoomOf(t.Context(), openLocal(t, filepath.Join(dir, "not", "yet"), ""), "a/b")
+	if err != nil || r.Total != here.Total || r.Free == 0 {
+		t.Errorf("%+v, %v; of the directory above it %+v", r, err, here)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = storage.RoomOf(t.Context(), openLocal(t, filepath.Join(dir, "file", "below"), ""), "")
+	storagetest.Want(t, err, spec.Failed, "")
+}

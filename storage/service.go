@@ -44,6 +44,29 @@ type Service interface {
 	Close() error
 }
 
+// Roomy is a Service that can tell how much more it takes: local_service and hdfs_service. An S3 has no such call, so
+// s3_service is none; RoomOf asks any service. Who wraps a Service, and hands it on as one, hands this on too.
+type Roomy interface {
+	Service
+	// Room tells how much room there is for files below a directory, which need not be there yet: then it is that of the
+	// nearest one above it that is. It only asks, and answers or fails within Config.Timeout where nobody answers. What
+	// cannot be found out besides the figures is no error (Room.Unsure).
+	Room(ctx context.Context, dir string) (Room, error)
+}
+
+// Room is how much more of files a place takes. It is what was free when it was asked: others write there too.
+type Room struct {
+	// Free and Total are bytes of content, as files are long: what is left, and what there is in all. Where each byte is
+	// stored several times, what the disks or the quota have is divided by that. Neither is below 0.
+	Free, Total int64
+	// Copies is how often each byte is stored: dfs.replication of an HDFS, else 1.
+	Copies int
+	// Bound names what bounds Free when it is not the disks ("the quota of /user/pegasus"), else "".
+	Bound string
+	// Unsure says what might leave less than Free and could not be found out, "" when nothing.
+	Unsure string
+}
+
 // Writer is a file that is being written. One goroutine uses it, and ends it with Commit or Abort; either releases all
 // that it holds, and Abort after Commit does nothing.
 type Writer interface {

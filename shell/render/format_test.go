@@ -284,7 +284,7 @@ func TestHumanNumbers(t *testing.T) {
 	for want, n := range map[string]int64{
 		"0 B": 0, "1023 B": 1023, "1 KiB": 1024, "1.5 MiB": 1536 << 10, "1 MiB": 1<<20 - 1, "8 EiB": math.MaxInt64, "-2 KiB": -2048,
 	} {
-		if got := string(appendSize(nil, n)); got != want {
+		if got := string(spec.AppendSize(nil, n)); got != want {
 			t.Errorf("%d bytes are %q, not %q", n, got, want)
 		}
 	}

@@ -115,7 +115,7 @@ func (p *printer) appendCell(dst []byte, col *spec.Column, cell any) []byte {
 		return append(dst, "no"...)
 	case int64:
 		if col.Kind == spec.Size && !raw {
-			return appendSize(dst, c)
+			return spec.AppendSize(dst, c)
 		}
 		return p.unit(strconv.AppendInt(dst, c, 10), col)
 	case time.Duration:
@@ -192,17 +192,6 @@ func sortedKeys(m map[string]string) []string {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-// appendSize writes bytes with at most one decimal: 512 B, 1.5 MiB.
-func appendSize(dst []byte, n int64) []byte {
-	value, unit := float64(n), 0
-	units := [...]string{" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"}
-	for unit < len(units)-1 && math.Abs(math.Round(value*10)/10) >= 1024 {
-		value /= 1024
-		unit++
-	}
-	return append(strconv.AppendFloat(dst, math.Round(value*10)/10, 'f', -1, 64), units[unit]...)
 }
 
 // appendDuration writes the two largest units: 3d4h, 2m5s; below a minute seconds with one decimal, below a second

@@ -26,7 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Service) {
 	for name, test := range map[string]func(*testing.T, storage.Service){
 		"empty": empty, "round trip": roundTrip, "ranges": ranges, "invisible": invisible, "abort": abort, "overwrite": overwrite,
 		"missing": missing, "order": order, "many": many, "remove": remove, "paths": paths, "cancelled": cancelled,
-		"together": together, "tree": tree, "check": check,
+		"together": together, "tree": tree, "check": check, "room": room,
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) { test(t, open(t)) })
 	}
@@ -464,5 +464,28 @@ func check(t *testing.T, s storage.Service) {
 	}
 	if got := Names(t, s, ""); !slices.Equal(got, []string{"mine"}) {
 		t.Errorf("the check left %q", got)
+	}
+}
+
+// room asks where there is something and where there is nothing yet. A service that cannot tell says so.
+func room(t *testing.T, s storage.Service) {
+	if _, ok := s.(storage.Roomy); !ok {
+		_, err := storage.RoomOf(t.Context(), s, "")
+		Want(t, err, spec.Unable, storage.Other)
+		return
+	}
+	Write(t, s, "d/f", Bytes(1<<20, 1))
+	for _, dir := range []string{"", "/", "d", "d/f", "d/nothing/yet"} {
+		r, err := storage.RoomOf(t.Context(), s, dir)
+		if err != nil || r.Free <= 0 || r.Total < r.Free || r.Copies < 1 || r.Unsure != "" {
+			t.Errorf("%q: %+v, %v", dir, r, err)
+		}
+	}
+	_, err := storage.RoomOf(t.Context(), s, "d/../../up")
+	Want(t, err, spec.Usage, storage.Other)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := storage.RoomOf(ended, s, ""); !errors.Is(err, context.Canceled) {
+		t.Errorf("after its context has ended: %v", err)
 	}
 }

@@ -22,7 +22,7 @@ import org.apache.hadoop.hdfs.protocol.HdfsConstants.SafeModeAction;
  * to the file READY when they answer: host:port of the two namenodes, and of where it is steered. That takes a command a
  * line and answers each with a line, "ok" or why not: "stop N" breaks the connections of datanode N and ends it, "start N"
  * starts it again; "down" and "up" do so to the active namenode; "failover" makes the other one active; "safemode on|off";
- * "quota PATH BYTES" bounds a directory, 0 ends that; "own PATH USER" gives it away.
+ * "quota PATH BYTES" bounds a directory, 0 ends that; "own PATH USER" gives it away; "mode PATH OCTAL" says who may do what.
  */
 public class MiniHdfs {
   static MiniDFSCluster cluster;
@@ -88,6 +88,8 @@ public class MiniHdfs {
           files().setQuota(new org.apache.hadoop.fs.Path(word[1]), HdfsConstants.QUOTA_DONT_SET,
               bytes == 0 ? HdfsConstants.QUOTA_RESET : bytes);
         }
+        case "mode" -> files().setPermission(new org.apache.hadoop.fs.Path(word[1]),
+            new org.apache.hadoop.fs.permission.FsPermission(word[2]));
         case "own" -> {
           files().mkdirs(new org.apache.hadoop.fs.Path(word[1]));
           files().setOwner(new org.apache.hadoop.fs.Path(word[1]), word[2], word[2]);
