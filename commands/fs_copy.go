@@ -17,7 +17,7 @@ var copyFlags = []spec.Flag{
 	{Name: "max-rate", Kind: spec.ArgRate, Help: "copy no faster than this, 20MB/s; job rate changes it while it runs"},
 }
 
-const copyLong = " A file that the destination has with the same size and MD5 is skipped. Every file appears whole or not at all: " +
+const copyLong = " A file that the destination has with the same size and MD5 is skipped. A destination that tells that it has no room for the others is refused. Every file appears whole or not at all: " +
 	"what arrives is compared by its MD5 with what was read, by the service's own checksum where it has one, else by reading it back. A file that fails is tried again, as a whole. " +
 	"It is a job: its journal is saved every second, and after Ctrl-C, a crash or an error that does not go away, job resume goes on from there, moving again at most the files that " +
 	"were on their way."
@@ -192,6 +192,7 @@ func (t *fileTransfer) target() string {
 type standing struct {
 	files, same, other int
 	bytes              int64 // of what is not known to be the same
+	more               int64 // how many more the destination will have
 }
 
 // planCopy looks at both sides. What would be overwritten with something else is asked about.
@@ -225,7 +226,7 @@ func planCopy(ctx context.Context, call *spec.Call, t *fileTransfer) (*spec.Plan
 		step.Undo = t.undo()
 	}
 	plan.Steps = []spec.Step{step}
-	return plan, nil
+	return plan, LookAtRoom(ctx, plan, Writing{To: t.into, Dir: t.to, Bytes: max(st.more, 0), Resumed: call.Resumed, Small: true})
 }
 
 // undo removes what was copied, where the destination had nothing, also of other names, and words can remove it.
@@ -260,6 +261,7 @@ func (t *fileTransfer) look(ctx context.Context) (standing, error) {
 			st.other++
 		}
 		st.bytes += m.From.Size
+		st.more += m.From.Size - e.Size
 	}
 	return st, nil
 }

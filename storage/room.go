@@ -21,7 +21,7 @@ func RoomOf(ctx context.Context, s Service, dir string) (Room, error) {
 	if r, ok := s.(Roomy); ok {
 		return r.Room(ctx, dir)
 	}
-	return Room{}, &spec.Error{Kind: spec.Unable, Op: askRoom, Endpoint: s.Name(), Err: fmt.Errorf("the protocol of an %s has no call that tells it", s.Type())}
+	return Room{}, &spec.Error{Kind: spec.Unable, Op: askRoom, Endpoint: s.Name(), Err: fmt.Errorf("%s has no call that tells it", s.Type())}
 }
 
 const askRoom = "ask for the free room"

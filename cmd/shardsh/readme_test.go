@@ -165,6 +165,7 @@ func (s screen) typed(t *testing.T) string {
 	}
 	text = tookTime.ReplaceAllString(text, " 0.2ms ")
 	text = versionLine.ReplaceAllString(text, "shardsh")
+	text = freeRoom.ReplaceAllString(text, "52.1 GiB free")
 	text = sizeInBytes.ReplaceAllString(text, "30720 bytes")
 	text = sizeInKiB.ReplaceAllString(text, "38 KiB")
 	text = backupID.ReplaceAllString(text, "1742888751127")

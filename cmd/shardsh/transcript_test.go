@@ -155,8 +155,8 @@ func cmdColdBackup(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(backuptest.Write(ts.MkAbs(args[0]), tables...))
 }
 
-// masks are the only things a transcript may hide: which loopback network was free, moments, process ids, durations
-// and a directory of this run.
+// masks are the only things a transcript may hide: which loopback network was free, moments, process ids, durations,
+// a directory of this run, and the room on this machine's disk.
 var masks = []struct {
 	what *regexp.Regexp
 	with string
@@ -172,7 +172,13 @@ var masks = []struct {
 	{regexp.MustCompile(`"age":[\d.]+`), `"age":<age>`},
 	{regexp.MustCompile(`(\bop \d+ k\w+OP) \d+s`), "${1} <took>"},
 	{regexp.MustCompile(`(ALIVE +(?:\| )?)\d+s`), "${1}<age>"},
+	{freeRoom, "<n> free"},
+	{regexp.MustCompile(`"free":\d+,"capacity":\d+`), `"free":<n>,"capacity":<n>`},
+	{regexp.MustCompile(`(sandbox +\| - +\| +)[\d.]+ [KMGTPE]iB( +\| +)[\d.]+ [KMGTPE]iB`), "${1}<n>${2}<n>"},
 }
+
+// freeRoom is said of a block service, "52.1 GiB free of 100 GiB".
+var freeRoom = regexp.MustCompile(`[\d.]+ [KMGTPE]?i?B free( of [\d.]+ [KMGTPE]iB)?`)
 
 func cmdMasked(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {

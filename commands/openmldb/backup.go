@@ -30,6 +30,7 @@ func Backup(env commands.Env) spec.Command {
 		Long: "OpenMLDB has no backup of its own: the rows are read by Traverse, with their times, and written as Parquet below SERVICE:PATH/DB.TABLE, beside a " +
 			"manifest that has the definition of the table and the SHA-256 of every file. The files in rows have the table's own columns, so that LOAD DATA takes them, too. " +
 			"Every index is read, since one may have lost rows that another has, by its TTL or a delete: what does not follow from the first one is stored besides. " +
+			"What the tablets report of the table's size is compared with the room of the service before: too little of it refuses the backup. " +
 			"The manifest is written last: without it nothing is taken for a backup. The folder must be empty. " +
 			"Rows that are written meanwhile may be in it or not; a table at rest gives the same bytes each time. " +
 			"It is a job: a change of a leader is followed, and after Ctrl-C, a crash, or an error that does not go away, job resume goes on and the files are the same as without it.",
@@ -91,14 +92,18 @@ func planBackup(ctx context.Context, env commands.Env, line *spec.Call) (*spec.P
 	if all {
 		plan.Title = fmt.Sprintf("back up %s of %s to %s", commands.Plural(len(sides), "table"), line.Cluster, l)
 	}
+	need := int64(0)
 	for _, side := range sides {
 		x := one
 		x.source, x.into = side, storage.Location{Service: l.Service, Path: path.Join(l.Path, backup.FolderName(side.name))}
 		if err := x.plan(ctx, line, plan); err != nil {
 			return nil, err
 		}
+		need += side.size()
 	}
-	return plan, nil
+	return plan, commands.LookAtRoom(ctx, plan, commands.Writing{
+		To: one.s, Dir: l.Path, Bytes: need, Resumed: line.Resumed, Way: "fs rm -r removes old backups",
+	})
 }
 
 // backupPlace reads the arguments: with --all there is a place only.

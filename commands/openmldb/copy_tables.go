@@ -213,6 +213,16 @@ func sameTable(a, b *driver.Table) bool {
 	return true
 }
 
+// size is about how many bytes the table has, as its tablets reported them.
+func (s copySide) size() int64 {
+	all := int64(0)
+	for i := range s.table.Parts {
+		_, bytes := s.table.Guess(i)
+		all += bytes
+	}
+	return all
+}
+
 // state says how a table is, and about how much it has.
 func (s copySide) state(partitions []int) string {
 	dead, rows, size := 0, int64(0), int64(0)

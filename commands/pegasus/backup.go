@@ -1,6 +1,7 @@
 package pegasus
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -42,6 +43,7 @@ func Backup(env commands.Env) spec.Command {
 			"which disks feel; then they upload it, which the network feels: the servers' own limit of what they send is held at --max-rate meanwhile, and job rate " +
 			"raises it. " +
 			"Servers tell no progress; what is shown is derived from the files that arrive on the service, and from cold.backup.max.upload.file.size of the servers. " +
+			"What the primaries have on their disks is compared with the room that the service has, where it can be asked from here: too little of it refuses the backup. " +
 			"A backup cannot be cancelled. When a replica server is started again it never ends: that is reported as soon as no server uploads any more, and what " +
 			"there is of it can be removed with rm_backup. " +
 			"In the end the backup is read from the service as this shell's own config.ini has it, lists and sizes are compared with the files, and a side-car with the checksums " +
@@ -123,7 +125,7 @@ func openCold(ctx context.Context, env commands.Env, c admin, service, path stri
 		return nil, spec.Errorf(spec.Unable, "%s is an s3_service, which no server of Pegasus has", service).
 			WithHint("back up to an hdfs_service or a local_service, and fs copy what is there")
 	case v.far != "":
-		s.unseen = fmt.Sprintf("a local_service of %s lies on the disks of each server itself, and not in %s of this machine", v.far, v.block.Where)
+		s.unseen = fmt.Sprintf("a local_service of %s lies on the disks of each server itself, and not in %s of this machine", v.far, cmp.Or(v.block.Where, "the sandbox"))
 	case v.away != nil:
 		s.unseen = "it cannot be reached from here: " + v.away.Error()
 	default:
@@ -151,7 +153,7 @@ func viewService(ctx context.Context, env commands.Env, c admin, service string)
 	if v.block.Type == storage.S3Type {
 		return v, nil
 	}
-	if v.block.Type == storage.LocalType && !v.block.Sandbox {
+	if v.block.Type == storage.LocalType {
 		nodes, err := c.Nodes(ctx)
 		if err != nil {
 			return v, err
@@ -195,6 +197,7 @@ type tableBackup struct {
 	verify   bool
 	patience time.Duration
 	noWait   bool
+	resumed  bool
 	guess    int64 // bytes that primaries have on their disks; 0 when it is not known
 	begun    int64 // the id, once an answer came
 	result   backupResult
@@ -207,6 +210,7 @@ func (x *tableBackup) text() string {
 func planBackup(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Plan, error) {
 	x := &tableBackup{
 		cluster: call.Cluster, follow: call.Int("follow"), verify: call.Bool("verify"), patience: call.Duration("patience"), noWait: call.Wait < 0,
+		resumed: call.Resumed,
 	}
 	if x.follow < 0 || x.patience <= 0 {
 		return nil, spec.Errorf(spec.Usage, "--follow is the id of a backup, and --patience above 0")
@@ -287,17 +291,34 @@ func (x *tableBackup) look(ctx context.Context, env commands.Env, plan *spec.Pla
 	if err := x.lookAtBackups(ctx, note); err != nil {
 		return err
 	}
-	size := "how much there is is not known"
-	if guesses, err := guessRows(ctx, x.c, x.app); err == nil {
+	return x.lookAtRoom(ctx, plan)
+}
+
+// lookAtRoom compares what primaries have on their disks, each of which uploads its own, with the room of the service. Of
+// one that lies elsewhere than it can be seen from here nothing is compared.
+func (x *tableBackup) lookAtRoom(ctx context.Context, plan *spec.Plan) error {
+	guesses, err := guessRows(ctx, x.c, x.app)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	size, need := "how much there is is not known", int64(-1)
+	if err == nil && len(guesses) > 0 {
 		for _, g := range guesses {
 			x.guess += g.Bytes
 		}
-		size = fmt.Sprintf("about %d MB on the disks of the primaries", x.guess>>20)
-	} else if ctx.Err() != nil {
-		return err
+		size, need = fmt.Sprintf("about %d MB on the disks of the primaries", x.guess>>20), x.guess
 	}
-	note("%s, %s; how much room %s has is not told by it", commands.Plural(x.app.Partitions, "partition"), size, x.to.service)
-	return nil
+	plan.Notes = append(plan.Notes, fmt.Sprintf("%s, %s", commands.Plural(x.app.Partitions, "partition"), size))
+	switch {
+	case x.follow > 0:
+		return nil
+	case x.to.store == nil:
+		plan.Notes = append(plan.Notes, fmt.Sprintf("how much room %s has cannot be seen from here", x.to.service))
+		return nil
+	}
+	return commands.LookAtRoom(ctx, plan, commands.Writing{
+		To: x.to.store.Service, Dir: x.to.place(), Bytes: need, Resumed: x.resumed, Way: "rm_backup removes old backups",
+	})
 }
 
 // hdfsRoot is the root of an HDFS of this shell's configuration, "" where there is none or it is not known.

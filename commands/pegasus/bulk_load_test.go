@@ -35,7 +35,7 @@ func newBulk(t *testing.T) *bulkFake {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.blocks = []commands.Block{{Name: "disk", Type: storage.LocalType, Sandbox: true}}
+	f.blocks = []commands.Block{{Name: "disk", Type: storage.HDFSType}}
 	f.services["disk"] = disk
 	f.makeInput(t)
 	return f
@@ -137,7 +137,7 @@ func TestBulkLoadBlockers(t *testing.T) {
 		"nothing":      {flags: map[string]string{"cluster-name": "ClusterB"}, want: "disk:/split/ClusterB/TableB/bulk_load_info: it is missing"},
 		"a full disk":  {change: func(f *bulkFake) { f.disks.on = map[string][]driver.Disk{"a:1": {fullDisk()}} }, want: "data1 of a:1: 95 MiB of 100 MiB are used"},
 		"unknown":      {flags: map[string]string{"file-provider-type": "hdfs_far"}, note: "this shell has no block service hdfs_far: what is there was not looked at"},
-		"far disks":    {change: func(f *bulkFake) { f.blocks[0].Sandbox, f.blocks[0].Where = false, "/data" }, note: "disk is a local_service: every server, a:1 for one, reads its own disk, and not /data of this machine"},
+		"far disks":    {change: func(f *bulkFake) { f.blocks[0].Type, f.blocks[0].Where = storage.LocalType, "/data" }, note: "disk is a local_service: every server, a:1 for one, reads its own disk, and not /data of this machine"},
 		"with rows":    {change: withRows, note: "the 4000 rows or so that are there are replaced where loaded ones have the same keys"},
 		"still set up": {change: func(f *bulkFake) { f.apps[0].Envs[scenarioEnv] = loading }, note: "rocksdb.usage_scenario is bulk_load already, and stays so"},
 	} {

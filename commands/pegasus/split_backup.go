@@ -25,7 +25,7 @@ func SplitBackup(env commands.Env) spec.Command {
 			"wants: OUT is its root path. It takes the latest version of each row, leaves out what is expired or does not match, and every partition gets at least one file. " +
 			"Everything is done on this machine; no Spark is needed. Each file of the backup is compared with its MD5 first. The id of the target table is part of the " +
 			"output: it is asked of the cluster, where the table must have that many partitions, or told with --app-id. Servers find a row's partition by masking, so a " +
-			"number of partitions that is no power of two is refused without --force. The output is the same bytes however often the work was interrupted.",
+			"number of partitions that is no power of two is refused without --force. So is a service without room for as much as the backup has. The output is the same bytes however often the work was interrupted.",
 		Args: []spec.Arg{backupArg, {Name: "out", Kind: spec.ArgLocation, Help: "SERVICE:PATH, the root of the bulk load"}},
 		Flags: append(slices.Clone(scanFlags[1:]),
 			spec.Flag{Name: "table", Kind: spec.ArgText, Required: true, Help: "the table that will be loaded"},
@@ -97,7 +97,7 @@ func planSplit(ctx context.Context, env commands.Env, call *spec.Call) (*spec.Pl
 	if b := x.reader.backup; b.Info == nil {
 		plan.Notes = append(plan.Notes, "backup_info is missing")
 	}
-	return plan, nil
+	return plan, x.lookAtRoom(ctx, call, plan)
 }
 
 // What may split a backup.
@@ -192,6 +192,23 @@ func (x *backupSplit) findTarget(ctx context.Context, env commands.Env, call *sp
 	}
 	x.info.AppID = app.ID
 	return nil
+}
+
+// lookAtRoom compares what there is to write with the room there is: on the service, and for the temporary files that are
+// needed when rows of several partitions go to several.
+func (x *backupSplit) lookAtRoom(ctx context.Context, call *spec.Call, plan *spec.Plan) error {
+	writing := commands.Writing{To: x.into, Dir: x.out.Path, Bytes: x.size, Resumed: call.Resumed, Small: true, Way: "rm_backup removes old backups"}
+	if err := commands.LookAtRoom(ctx, plan, writing); err != nil {
+		return err
+	}
+	if n := int(x.info.PartitionCount); n%x.sources == 0 || x.sources%n == 0 {
+		return nil
+	}
+	temp, err := storage.Directory("the folder for temporary files", x.tempDir())
+	if err != nil {
+		return err
+	}
+	return commands.LookAtRoom(ctx, plan, commands.Writing{To: temp, Bytes: x.size, Resumed: call.Resumed, Small: true, Way: "--temp names another folder"})
 }
 
 // identify says what a journal is true of.

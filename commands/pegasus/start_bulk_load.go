@@ -306,7 +306,7 @@ func (x *bulkLoad) openInput(ctx context.Context, env commands.Env) error {
 		return spec.Errorf(spec.Unable, "%s is an s3_service, which no server of Pegasus has", name).
 			WithHint("fs copy -r what is there to an hdfs_service or a local_service of the servers")
 	case v.far != "":
-		x.note("%s is a local_service: every server, %s for one, reads its own disk, and not %s of this machine; the input must be in the same place on each of them, and was not looked at", name, v.far, v.block.Where)
+		x.note("%s is a local_service: every server, %s for one, reads its own disk, and not %s of this machine; the input must be in the same place on each of them, and was not looked at", name, v.far, cmp.Or(v.block.Where, "the sandbox"))
 	case v.away != nil && x.resumed: // the servers have their own way to it
 		x.note("the input cannot be looked at: %v", v.away)
 	case v.away != nil:
