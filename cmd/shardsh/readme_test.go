@@ -132,6 +132,7 @@ var (
 	tookTime    = regexp.MustCompile(` \d+(\.\d+)?(ms|µs) `)
 	sizeInBytes = regexp.MustCompile(`\b\d{5} bytes`)
 	sizeInKiB   = regexp.MustCompile(`\b\d\d KiB`)
+	neededKiB   = regexp.MustCompile(`\b[\d.]+ KiB needed`)
 	backupID    = regexp.MustCompile(`\b1[7-9]\d{11}\b`)
 )
 
@@ -166,6 +167,7 @@ func (s screen) typed(t *testing.T) string {
 	text = tookTime.ReplaceAllString(text, " 0.2ms ")
 	text = versionLine.ReplaceAllString(text, "shardsh")
 	text = freeRoom.ReplaceAllString(text, "52.1 GiB free")
+	text = neededKiB.ReplaceAllString(text, "114.2 KiB needed")
 	text = sizeInBytes.ReplaceAllString(text, "30720 bytes")
 	text = sizeInKiB.ReplaceAllString(text, "38 KiB")
 	text = backupID.ReplaceAllString(text, "1742888751127")

@@ -9,6 +9,7 @@ import (
 	"shardsh/cluster"
 	driver "shardsh/cluster/pegasus"
 	"shardsh/cluster/pegasus/backuptest"
+	"shardsh/cluster/pegasus/coldbackup"
 	"shardsh/commands"
 	"shardsh/commands/spec"
 	"shardsh/storage"
@@ -131,4 +132,69 @@ type tightBlocks struct {
 func (b *tightBlocks) Block(ctx context.Context, name string) (storage.Service, error) {
 	s, err := b.blocks.Block(ctx, name)
 	return tight{s, storage.Room{Free: b.free, Total: b.free, Copies: 1}}, err
+}
+
+// restoreFake is a cluster that can restore.
+type restoreFake struct{ *bulkFake }
+
+func (*restoreFake) StartRestore(context.Context, driver.NewRestore) (int32, error) {
+	return 0, errMute
+}
+
+func (*restoreFake) RestoreStatus(context.Context, int32) (driver.App, driver.Restore, error) {
+	return driver.App{}, driver.Restore{}, errMute
+}
+
+// A restored table has all its replicas on the disks of the nodes, of which servers leave a tenth free.
+func TestRestoreNeedsRoom(t *testing.T) {
+	const mebi = 1 << 20
+	disk := driver.Disk{Tag: "data1", Capacity: 100 * mebi, Available: 50 * mebi}
+	full := driver.Disk{Tag: "data2", Capacity: 100 * mebi, Available: 5 * mebi}
+	for _, c := range []struct {
+		name     string
+		disks    map[string][]driver.Disk
+		replicas int32
+		there    bool
+		mute     bool
+		notes    string
+		blocker  string
+	}{
+		{
+			name: "enough", disks: map[string][]driver.Disk{"a:1": {disk, full}, "b:1": {disk}, "c:1": {disk}}, replicas: 3,
+			notes: "120 MiB free on the disks of 3 nodes, about 120 MiB needed by 3 replicas of each partition",
+		},
+		{
+			name: "short", disks: map[string][]driver.Disk{"a:1": {disk, full}, "b:1": {disk}, "c:1": {full}}, replicas: 3,
+			blocker: "80 MiB free on the disks of 3 nodes, about 120 MiB needed by 3 replicas of each partition: servers do not write to a disk that is over 90 % full",
+		},
+		{
+			name: "as many replicas as there are nodes", disks: map[string][]driver.Disk{"a:1": {disk}, "b:1": {disk}, "c:1": {disk}}, replicas: 5,
+			notes: "120 MiB free on the disks of 3 nodes, about 120 MiB needed by 3 replicas of each partition",
+		},
+		{name: "restored already", replicas: 3, there: true},
+		{name: "no answer", replicas: 3, mute: true, notes: "whether the nodes have room is not known: b:1 does not answer"},
+		{name: "no capacity", disks: map[string][]driver.Disk{"a:1": {{Tag: "data1"}}}, replicas: 3, notes: "whether the nodes have room is not known: a:1 tells no capacity of data1"},
+	} {
+		f := &restoreFake{&bulkFake{countingFake: newCounting()}}
+		f.disks.on = c.disks
+		if c.mute {
+			f.disks.errs = map[string]error{"b:1 ": spec.Errorf(spec.Unavailable, "b:1 does not answer")}
+		}
+		part := &coldbackup.Partition{Checkpoint: &coldbackup.Checkpoint{TotalSize: 20 * mebi}}
+		x := &tableRestore{
+			c: f, there: c.there, want: driver.NewRestore{NewName: "again"},
+			table: &coldbackup.Table{App: &coldbackup.App{MaxReplicaCount: c.replicas}, Partitions: []*coldbackup.Partition{part, part}},
+		}
+		plan := &spec.Plan{}
+		if err := x.lookAtDisks(t.Context(), plan); err != nil {
+			t.Fatal(err)
+		}
+		blocked := ""
+		for _, b := range plan.Blockers {
+			blocked += b.Why
+		}
+		if notes := strings.Join(plan.Notes, "; "); notes != c.notes || (blocked == "") != (c.blocker == "") || !strings.HasPrefix(blocked, c.blocker) {
+			t.Errorf("%s: blocked by %q, with the notes %q", c.name, blocked, notes)
+		}
+	}
 }

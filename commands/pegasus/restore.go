@@ -45,6 +45,7 @@ var restoreFlags = []spec.Flag{
 
 const restoreLong = "Makes a new table of a backup, with as many partitions as it had. Before anything is sent the backup is looked at on the service as this shell's own config.ini has " +
 	"it: it must be complete, of that table and id, its files as they are listed; each is read and compared with its MD5, unless --no-verify says not to. " +
+	"What all replicas will have is compared with what the disks of the nodes still take: too little of it refuses the restore. " +
 	"The servers then fetch it; their limit of what they send is held at --max-rate meanwhile. " +
 	"What Pegasus leaves out of backups, the settings of the table, is set again where the backup has shardsh's side-car. In the end the rows of the table are counted " +
 	"by the servers, and those of the backup by reading it once more; --no-count spares that. " +
@@ -87,6 +88,7 @@ type tableRestore struct {
 	limit    *sendRate
 	patience time.Duration
 	gone     bool // the original table is
+	there    bool // the new one is
 	noWait   bool
 	verify   bool
 	settings map[string]string // of the side-car
@@ -144,6 +146,9 @@ func planRestore(ctx context.Context, env commands.Env, call *spec.Call) (*spec.
 		return nil, err
 	}
 	if err := x.lookAtCluster(ctx, plan); err != nil {
+		return nil, err
+	}
+	if err := x.lookAtDisks(ctx, plan); err != nil {
 		return nil, err
 	}
 	if x.limit, err = planSendRate(ctx, env, call, x.c, plan); err != nil {

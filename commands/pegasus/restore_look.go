@@ -147,18 +147,17 @@ func (x *tableRestore) lookAtCluster(ctx context.Context, plan *spec.Plan) error
 		return err
 	}
 	x.gone = true
-	there := false
 	for _, a := range apps {
 		if a.Status == "DROPPED" {
 			continue
 		}
-		there = there || a.Name == x.want.NewName
+		x.there = x.there || a.Name == x.want.NewName
 		x.gone = x.gone && (a.ID != x.want.TableID || a.Status != "AVAILABLE")
 		if a.Name == x.want.NewName && !x.made(a.Envs) {
 			return spec.Errorf(spec.Refused, "%s has a table %s", x.cluster, x.want.NewName).WithHint("give the new one another name: -n %s", freeName(x.want.NewName, apps))
 		}
 	}
-	if there {
+	if x.there {
 		plan.Notes = append(plan.Notes, fmt.Sprintf("%s is there, made of this backup: only the job that began it goes on with it", x.want.NewName))
 	}
 	if x.gone {
