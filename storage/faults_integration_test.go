@@ -158,7 +158,7 @@ func TestRealHDFSDatanodeDies(t *testing.T) {
 	o := storage.CopyOptions{Attempts: 12, Limit: storage.NewLimit(16 << 20), Progress: func(p storage.Progress) {
 		if p.Bytes > 4<<20 && !stopped {
 			stopped = true
-			if answer, err := steered(server(t, "SHARDSH_TEST_HDFS_CONTROL"), "stop 1"); answer != "ok" || err != nil {
+			if answer, err := storagetest.Steered(server(t, "SHARDSH_TEST_HDFS_CONTROL"), "stop 1"); answer != "ok" || err != nil {
 				t.Errorf("stop 1: %q, %v", answer, err)
 			}
 		}

@@ -3,11 +3,9 @@
 package storage_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -75,23 +73,7 @@ func hdfsAt(t *testing.T, root string) storage.Config {
 // steer tells the HDFS to do something, and waits until it has.
 func steer(t *testing.T, command string) {
 	t.Helper()
-	answer, err := steered(server(t, "SHARDSH_TEST_HDFS_CONTROL"), command)
-	if err != nil || answer != "ok" {
-		t.Fatalf("%s: %q, %v", command, answer, err)
-	}
-}
-
-func steered(address, command string) (string, error) {
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		return "", err
-	}
-	defer conn.Close()
-	if _, err := fmt.Fprintln(conn, command); err != nil {
-		return "", err
-	}
-	answer, err := bufio.NewReader(conn).ReadString('\n')
-	return strings.TrimSpace(answer), err
+	storagetest.Steer(t, server(t, "SHARDSH_TEST_HDFS_CONTROL"), command)
 }
 
 // s3Config is an empty bucket of its own on a real S3, which is made.

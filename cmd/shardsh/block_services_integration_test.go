@@ -99,6 +99,9 @@ func backupOnHDFS(t *testing.T, rows int, flags ...string) {
 	if strings.Contains(files, "/.") || !strings.Contains(files, "/backup_info") || strings.Count(files, "/current_checkpoint") != 8 {
 		t.Errorf("on the HDFS there are %s", files)
 	}
+	if rows >= 1_000_000 { // servers tell whole MB of each partition
+		b.refusedWithoutRoom(root + "/tight")
+	}
 	b.run(0, "drop big --yes=big")
 	b.run(0, fmt.Sprintf("restore -c onebox -a big -i %d -t %d -b hdfs_zjy -r %s/backup --max-rate none", b.tableID(files), got.BackupID, root))
 	took("dropped, restored and counted")
@@ -124,6 +127,24 @@ func backupOnHDFS(t *testing.T, rows int, flags ...string) {
 	_, err := b.d.StartBackup(t.Context(), pegasus.App{ID: 2, Name: "loaded0"}, "s3_main", "/x")
 	if !errors.As(err, &e) || e.Code != "ERR_INVALID_PARAMETERS" || !strings.Contains(err.Error(), "invalid backup_provider_type s3_main") {
 		t.Errorf("a backup to the S3: %v", err)
+	}
+}
+
+// refusedWithoutRoom backs up to a folder of the HDFS whose quota leaves half a MiB, for files that are stored twice.
+func (b *backupLab) refusedWithoutRoom(dir string) {
+	b.t.Helper()
+	const mebi = 1 << 20
+	storagetest.Steer(b.t, realServer(b.t, "SHARDSH_TEST_HDFS_CONTROL"), fmt.Sprintf("quota %s %d", dir, mebi))
+	plan := b.run(5, "backup big hdfs_zjy "+dir+" --plan")
+	if want := "512 KiB free (within the quota of " + dir + "; for files that are stored 2 times), and about "; !strings.Contains(plan, want) {
+		b.t.Errorf("without room for a backup it says %s", plan)
+	}
+	if count := len(b.known()); count != 1 {
+		b.t.Errorf("the meta server knows of %d backups", count)
+	}
+	storagetest.Steer(b.t, realServer(b.t, "SHARDSH_TEST_HDFS_CONTROL"), fmt.Sprintf("quota %s 0", dir))
+	if plan := b.run(0, "backup big hdfs_zjy "+dir+" --plan"); strings.Contains(plan, "blockers") {
+		b.t.Errorf("with room again it says %s", plan)
 	}
 }
 

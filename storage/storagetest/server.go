@@ -1,6 +1,9 @@
 package storagetest
 
 import (
+	"bufio"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,4 +52,27 @@ func hold(t *testing.T, address string, try func(*flock.Flock) (bool, error)) {
 			t.Error(err)
 		}
 	})
+}
+
+// Steer tells a server that takes commands on a port besides to do something, and waits until it has.
+func Steer(t *testing.T, address, command string) {
+	t.Helper()
+	answer, err := Steered(address, command)
+	if err != nil || answer != "ok" {
+		t.Fatalf("%s: %q, %v", command, answer, err)
+	}
+}
+
+// Steered is Steer for any goroutine: it answers "ok", or why not.
+func Steered(address, command string) (string, error) {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintln(conn, command); err != nil {
+		return "", err
+	}
+	answer, err := bufio.NewReader(conn).ReadString('\n')
+	return strings.TrimSpace(answer), err
 }
