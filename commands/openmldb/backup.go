@@ -3,6 +3,7 @@ package openmldb
 import (
 	"context"
 	"fmt"
+	"math"
 	"path"
 	"strings"
 	"time"
@@ -99,7 +100,11 @@ func planBackup(ctx context.Context, env commands.Env, line *spec.Call) (*spec.P
 		if err := x.plan(ctx, line, plan); err != nil {
 			return nil, err
 		}
-		need += side.size()
+		if size := side.size(); size < 0 || need < 0 {
+			need = -1
+		} else {
+			need += min(size, math.MaxInt64-need)
+		}
 	}
 	return plan, commands.LookAtRoom(ctx, plan, commands.Writing{
 		To: one.s, Dir: l.Path, Bytes: need, Resumed: line.Resumed, Way: "fs rm -r removes old backups",

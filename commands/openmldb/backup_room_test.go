@@ -32,12 +32,16 @@ func TestBackupNeedsRoom(t *testing.T) {
 	for _, c := range []struct {
 		free    int64
 		resumed bool
+		disk    bool // the rows are there
+		mute    bool // a tablet told nothing
 		note    string
 		blocker string
 	}{
 		{free: 5 << 20, note: "disk: 5 MiB free, about 5 MiB needed"},
 		{free: 5<<20 - 1, blocker: "5 MiB free, and about 5 MiB needed: make room, or name another place; fs rm -r removes old backups"},
 		{free: 1 << 20, resumed: true, note: "disk: 1 MiB free, about 5 MiB needed, of which part may be there"},
+		{free: 4 << 20, disk: true, note: "disk: 4 MiB free, about 4 MiB needed"},
+		{free: 1, mute: true, note: "disk: 1 B free, how much is needed is not known"},
 	} {
 		s, err := storage.Directory("disk", t.TempDir())
 		if err != nil {
@@ -49,11 +53,19 @@ func TestBackupNeedsRoom(t *testing.T) {
 		more.Name, more.ID = "more", 5
 		more.Schema, more.Columns = f.tables[0].Schema, f.tables[0].Columns
 		f.tables = append(f.tables, more)
-		memory := uint64(5 << 18) // of each of four partitions
+		memory, disk := uint64(5<<18), uint64(1<<20) // of each of four partitions
+		for i := range f.tables {
+			if c.disk {
+				f.tables[i].Storage = "kSSD"
+			}
+		}
 		for _, table := range f.tables {
 			for _, p := range table.Parts {
 				for r := range p.Replicas {
-					p.Replicas[r].Records, p.Replicas[r].Memory = new(uint64), &memory
+					p.Replicas[r].Records, p.Replicas[r].Memory, p.Replicas[r].Disk = new(uint64), &memory, &disk
+					if c.mute {
+						p.Replicas[r].Memory = nil
+					}
 				}
 			}
 		}

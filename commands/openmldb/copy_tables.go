@@ -3,6 +3,7 @@ package openmldb
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -213,12 +214,20 @@ func sameTable(a, b *driver.Table) bool {
 	return true
 }
 
-// size is about how many bytes the table has, as its tablets reported them.
+// size is about how many bytes the table has, as the leaders of its partitions reported them: in memory, or on disk where
+// its rows are there. It is -1 when a partition's is not known.
 func (s copySide) size() int64 {
 	all := int64(0)
 	for i := range s.table.Parts {
-		_, bytes := s.table.Guess(i)
-		all += bytes
+		r, ok := s.table.Parts[i].Leader()
+		bytes := r.Memory
+		if s.table.Storage == "kSSD" || s.table.Storage == "kHDD" {
+			bytes = r.Disk
+		}
+		if !ok || bytes == nil {
+			return -1
+		}
+		all += int64(min(*bytes, math.MaxInt64/uint64(len(s.table.Parts))))
 	}
 	return all
 }
