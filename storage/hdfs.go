@@ -30,9 +30,12 @@ func openHDFS(c Config) (Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	pool, err := newHDFSPool(c, place)
+	if err != nil {
+		return nil, err
+	}
 	return &hdfsService{
-		config: c, root: place.root, endpoint: "hdfs://" + strings.Join(place.addresses, ","), kerberos: place.kerberos(),
-		pool: newHDFSPool(c, place),
+		config: c, root: place.root, endpoint: "hdfs://" + strings.Join(place.addresses, ","), kerberos: place.kerberos(), pool: pool,
 	}, nil
 }
 

@@ -1,8 +1,6 @@
 package storage
 
 import (
-	"errors"
-	"fmt"
 	"net"
 	"os/user"
 	"path"
@@ -12,10 +10,6 @@ import (
 
 	client "github.com/colinmarc/hdfs/v2"
 	"github.com/colinmarc/hdfs/v2/hadoopconf"
-	krb "github.com/jcmturner/gokrb5/v8/client"
-	krbconfig "github.com/jcmturner/gokrb5/v8/config"
-	"github.com/jcmturner/gokrb5/v8/credentials"
-	"github.com/jcmturner/gokrb5/v8/keytab"
 )
 
 // namenodePort is that of a namenode's RPC since Hadoop 3.
@@ -116,12 +110,12 @@ func withPort(address string) string {
 	return net.JoinHostPort(strings.Trim(address, "[]"), namenodePort)
 }
 
-// kerberos reports whether the cluster wants tickets: Hadoop's configuration says so, or a principal is set.
+// kerberos reports whether the cluster wants tickets: Hadoop's configuration says so, or a principal or a keytab is set.
 func (p *hdfsPlace) kerberos() bool {
-	return p.config.Settings["principal"] != "" || strings.EqualFold(p.conf["hadoop.security.authentication"], "kerberos")
+	return p.config.Settings["principal"] != "" || p.config.Settings["keytab"] != "" || strings.EqualFold(p.conf["hadoop.security.authentication"], "kerberos")
 }
 
-// options are those of a client, without what differs from client to client.
+// options are those of a client, without what differs from client to client: the ticket, and how it dials.
 func (p *hdfsPlace) options() (client.ClientOptions, error) {
 	o := client.ClientOptionsFromConf(p.conf)
 	o.Addresses, o.KerberosClient = slices.Clone(p.addresses), nil
@@ -133,11 +127,11 @@ func (p *hdfsPlace) options() (client.ClientOptions, error) {
 	if o.KerberosServicePrincipleName == "" {
 		o.KerberosServicePrincipleName = "nn/_HOST"
 	}
-	ticket, err := p.login()
-	if err != nil {
-		return o, &reasoned{BadCredentials, fmt.Errorf("log in by Kerberos: %w", err)}
+	if o.DataTransferProtection == "" {
+		// Where Kerberos is wanted, a datanode speaks to nobody who does not authenticate. What it wants beyond that is
+		// its own choice; one on a privileged port is an exception, which the library makes.
+		o.DataTransferProtection = "authentication"
 	}
-	o.KerberosClient = ticket
 	return o, nil
 }
 
@@ -152,45 +146,4 @@ func (p *hdfsPlace) user() (string, error) {
 		return "", err
 	}
 	return u.Username[strings.LastIndex(u.Username, `\`)+1:], nil
-}
-
-// login takes a keytab where the section names one, else the tickets that kinit left.
-func (p *hdfsPlace) login() (*krb.Client, error) {
-	c := p.config
-	file := c.getenv("KRB5_CONFIG")
-	if file == "" {
-		file = "/etc/krb5.conf"
-	}
-	conf, err := krbconfig.Load(file)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", file, err)
-	}
-	if table := c.Settings["keytab"]; table != "" {
-		keys, err := keytab.Load(table)
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", table, err)
-		}
-		name, realm, found := strings.Cut(c.Settings["principal"], "@")
-		if name == "" {
-			return nil, errors.New("keytab is set, and principal is not")
-		}
-		if !found {
-			realm = conf.LibDefaults.DefaultRealm
-		}
-		ticket := krb.NewWithKeytab(name, realm, keys, conf)
-		return ticket, ticket.Login()
-	}
-	cache := strings.TrimPrefix(c.getenv("KRB5CCNAME"), "FILE:")
-	if cache == "" {
-		u, err := user.Current()
-		if err != nil {
-			return nil, err
-		}
-		cache = "/tmp/krb5cc_" + u.Uid
-	}
-	tickets, err := credentials.LoadCCache(cache)
-	if err != nil {
-		return nil, fmt.Errorf("read the tickets of %s: %w", cache, err)
-	}
-	return krb.NewFromCCache(tickets, conf)
 }

@@ -21,6 +21,9 @@ var exceptions = map[string]Reason{
 	"AuthorizationException": Forbidden, "ParentNotDirectoryException": NotAFile, "FileAlreadyExistsException": NotAFile,
 }
 
+// unprotected is in what the client says about a datanode that offers less protection of data than is asked for.
+const unprotected = "negotiating data protection"
+
 // exception finds what a namenode or datanode threw.
 func exception(err error) (client.Error, bool) {
 	for e := err; e != nil; e = errors.Unwrap(e) {
@@ -56,7 +59,7 @@ func (h *hdfsService) reason(err error) Reason {
 		}
 		return exceptions[className(x)]
 	}
-	if strings.HasPrefix(short(err).Error(), "SASL handshake: ") {
+	if strings.Contains(err.Error(), unprotected) {
 		return BadCredentials
 	}
 	return reasonOf(err)
@@ -76,6 +79,10 @@ func (h *hdfsService) fail(op string, err error) error {
 	} else {
 		e = failure(op, h.endpoint, reason, plainly(err))
 	}
+	var known *spec.Error
+	if errors.As(err, &known) && known.Hint != "" {
+		return e // it says what to do
+	}
 	switch ReasonOf(e) {
 	case Forbidden:
 		e.Hint = "check the owner and the rights of the directory, and user in [block_service." + h.Name() + "]"
@@ -83,6 +90,10 @@ func (h *hdfsService) fail(op string, err error) error {
 			e.Hint += "; a cluster that wants Kerberos needs principal and keytab there, or hadoop.security.authentication in core-site.xml"
 		}
 	case BadCredentials:
+		if strings.Contains(err.Error(), unprotected) {
+			e.Hint = "dfs.data.transfer.protection in hdfs-site.xml asks for more than the datanodes offer: make it theirs"
+			break
+		}
 		e.Hint = "the cluster wants Kerberos: set principal and keytab in [block_service." + h.Name() + "], or HADOOP_CONF_DIR and run kinit"
 	case Busy:
 		e.Hint = "see what the namenode waits for: hdfs dfsadmin -report, hdfs dfsadmin -safemode get"

@@ -22,22 +22,34 @@ const idleClients = 4
 type hdfsPool struct {
 	config Config
 	place  *hdfsPlace
+	login  *kerberos // nil where no ticket is wanted
 
 	mu     sync.Mutex
 	idle   []*hdfsClient
 	closed bool
 }
 
-func newHDFSPool(c Config, place *hdfsPlace) *hdfsPool { return &hdfsPool{config: c, place: place} }
+func newHDFSPool(c Config, place *hdfsPlace) (*hdfsPool, error) {
+	p := &hdfsPool{config: c, place: place}
+	if place.kerberos() {
+		o, err := place.options()
+		if err != nil {
+			return nil, err
+		}
+		p.login = newKerberos(c, o.KerberosServicePrincipleName, o.Addresses)
+	}
+	return p, nil
+}
 
 // hdfsClient is a client and its connections. The library knows no contexts: the end of one closes the connections.
 type hdfsClient struct {
 	*client.Client
-	ctx  context.Context // of who uses it
-	stop func() bool     // heeding ctx
+	ctx    context.Context // of who uses it
+	stop   func() bool     // heeding ctx
+	ticket *ticket         // nil where none is wanted
 
 	mu     sync.Mutex
-	conns  map[net.Conn]bool
+	conns  map[net.Conn]bool // true for one to a datanode
 	dead   bool
 	dialed error // why the last dial failed: the library keeps its text only
 }
@@ -66,8 +78,14 @@ func (p *hdfsPool) dial(ctx context.Context) (*hdfsClient, error) {
 		return nil, err
 	}
 	c := &hdfsClient{conns: map[net.Conn]bool{}}
-	o.NamenodeDialFunc = c.dialer(p.config.timeout(), p.config.timeout())
-	o.DatanodeDialFunc = c.dialer(p.config.timeout(), p.config.stall())
+	if p.login != nil {
+		if c.ticket, err = p.login.ticket(ctx); err != nil {
+			return nil, err
+		}
+		o.KerberosClient = c.ticket.client
+	}
+	o.NamenodeDialFunc = c.dialer(p.config.timeout(), p.config.timeout(), false)
+	o.DatanodeDialFunc = c.dialer(p.config.timeout(), p.config.stall(), true)
 	c.use(ctx)
 	if c.Client, err = client.NewClient(o); err != nil {
 		err = c.explain(err)
@@ -88,6 +106,7 @@ func (c *hdfsClient) use(ctx context.Context) {
 // ones are too: they lead to the same server.
 func (p *hdfsPool) put(c *hdfsClient, err error) {
 	unhurt := c.stop()
+	c.hangUp()
 	reason := reasonOf(err)
 	if err == nil || isException(err) || reason == NoFile || reason == Forbidden || reason == NotEmpty || reason == NotAFile {
 		p.mu.Lock()
@@ -141,6 +160,21 @@ func (c *hdfsClient) end() {
 	_ = c.Client.Close() // of connections that are closed
 }
 
+// hangUp closes what is left of connections to datanodes: the library forgets those that it asks for checksums.
+func (c *hdfsClient) hangUp() {
+	c.mu.Lock()
+	var left []net.Conn
+	for conn, datanode := range c.conns {
+		if datanode {
+			left = append(left, conn)
+		}
+	}
+	c.mu.Unlock()
+	for _, conn := range left {
+		_ = conn.Close() // nothing is on its way
+	}
+}
+
 // kill cuts the connections, so that whatever waits for them fails, and lets no new ones be made.
 func (c *hdfsClient) kill() {
 	c.mu.Lock()
@@ -155,7 +189,7 @@ func (c *hdfsClient) kill() {
 var errKilled = errors.New("the client is closed")
 
 // dialer dials for the library, with a bound on the dialling and on how long a connection may stand still.
-func (c *hdfsClient) dialer(timeout, stall time.Duration) func(context.Context, string, string) (net.Conn, error) {
+func (c *hdfsClient) dialer(timeout, stall time.Duration, datanode bool) func(context.Context, string, string) (net.Conn, error) {
 	d := &net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		c.mu.Lock()
@@ -176,7 +210,7 @@ func (c *hdfsClient) dialer(timeout, stall time.Duration) func(context.Context, 
 			return nil, errors.Join(errKilled, conn.Close())
 		}
 		kept := &hdfsConn{stallConn{conn, stall, stall}, c}
-		c.conns[kept] = true
+		c.conns[kept] = datanode
 		return kept, nil
 	}
 }
@@ -210,6 +244,13 @@ func (c *hdfsClient) explain(err error) error {
 	}
 	if strings.Contains(err.Error(), "StandbyException") {
 		return &reasoned{Busy, errors.New("no namenode is active: those that answer stand by")}
+	}
+	if why, shaken := strings.CutPrefix(short(err).Error(), "no available namenodes: SASL handshake: "); shaken {
+		return c.shake(why)
+	}
+	if c.ticket == nil && short(err).Error() == "unexpected sequence number" {
+		// The answer to a call that was not let in is that to a login which was none.
+		return &reasoned{BadCredentials, errors.New("the namenode lets in nobody without Kerberos, or not this user")}
 	}
 	if strings.HasPrefix(short(err).Error(), "no available namenodes") {
 		return &reasoned{Busy, err}

@@ -73,8 +73,8 @@ func TestHDFSPlaces(t *testing.T) {
 			continue
 		}
 		o, err := p.options()
-		if c.kerberos && ReasonOf(err) != BadCredentials || !c.kerberos && (err != nil || o.User == "") {
-			t.Errorf("%q: %q, %v", c.args, o.User, err)
+		if err != nil || c.kerberos != (o.User == "") || c.kerberos != (o.DataTransferProtection == "authentication") {
+			t.Errorf("%q: %q, %q, %v", c.args, o.User, o.DataTransferProtection, err)
 		}
 	}
 }

@@ -10,19 +10,26 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.hdfs.DistributedFileSystem;
 import org.apache.hadoop.hdfs.HdfsConfiguration;
 import org.apache.hadoop.hdfs.MiniDFSCluster;
 import org.apache.hadoop.hdfs.MiniDFSNNTopology;
 import org.apache.hadoop.hdfs.protocol.HdfsConstants;
 import org.apache.hadoop.hdfs.protocol.HdfsConstants.SafeModeAction;
+import org.apache.hadoop.security.UserGroupInformation;
 
 /**
  * Two namenodes, the first of them active, and datanodes, all on loopback. MiniHdfs DIR READY DATANODES writes three words
  * to the file READY when they answer: host:port of the two namenodes, and of where it is steered. That takes a command a
  * line and answers each with a line, "ok" or why not: "stop N" breaks the connections of datanode N and ends it, "start N"
  * starts it again; "down" and "up" do so to the active namenode; "failover" makes the other one active; "safemode on|off";
- * "quota PATH BYTES" bounds a directory, 0 ends that; "own PATH USER" gives it away; "mode PATH OCTAL" says who may do what.
+ * "quota PATH BYTES" bounds a directory, 0 ends that; "own PATH USER" gives it away; "mode PATH OCTAL" says who may do what;
+ * "holds N BYTES" is ok when datanode N stores as much.
+ *
+ * A fourth argument is a file of Hadoop's configuration, which comes on top of what is set here. When it wants Kerberos, all
+ * servers are the one principal of the namenodes: a process logs in once. In shardsh.protections it has the
+ * dfs.data.transfer.protection of each datanode.
  */
 public class MiniHdfs {
   static MiniDFSCluster cluster;
@@ -41,8 +48,18 @@ public class MiniHdfs {
     c.set("dfs.heartbeat.interval", "1");
     c.set("dfs.namenode.heartbeat.recheck-interval", "500");
     c.set("dfs.ha.tail-edits.period", "1");
-    cluster = new MiniDFSCluster.Builder(c).numDataNodes(Integer.parseInt(a[2])).format(true)
-        .nnTopology(MiniDFSNNTopology.simpleHATopology()).build();
+    var builder = new MiniDFSCluster.Builder(c).numDataNodes(Integer.parseInt(a[2])).format(true)
+        .nnTopology(MiniDFSNNTopology.simpleHATopology());
+    if (a.length > 3) {
+      var more = new Configuration(false);
+      more.addResource(new org.apache.hadoop.fs.Path(a[3]));
+      for (var e : more) c.set(e.getKey(), e.getValue());
+      UserGroupInformation.setConfiguration(c);
+      UserGroupInformation.loginUserFromKeytab(
+          c.get("dfs.namenode.kerberos.principal"), c.get("dfs.namenode.keytab.file"));
+      builder.dataNodeConfOverlays(overlays(c.getStrings("shardsh.protections")));
+    }
+    cluster = builder.build();
     cluster.transitionToActive(0);
     cluster.waitActive(0);
     for (var d : cluster.getDataNodes()) names.add(d.getDisplayName());
@@ -58,6 +75,15 @@ public class MiniHdfs {
         for (String line; (line = in.readLine()) != null; ) out.println(steer(line.split(" ")));
       }
     }
+  }
+
+  static Configuration[] overlays(String[] protections) {
+    var all = new Configuration[protections.length];
+    for (int i = 0; i < all.length; i++) {
+      all[i] = new Configuration(false);
+      all[i].set("dfs.data.transfer.protection", protections[i]);
+    }
+    return all;
   }
 
   static String steer(String[] word) {
@@ -93,6 +119,10 @@ public class MiniHdfs {
         case "own" -> {
           files().mkdirs(new org.apache.hadoop.fs.Path(word[1]));
           files().setOwner(new org.apache.hadoop.fs.Path(word[1]), word[2], word[2]);
+        }
+        case "holds" -> {
+          var used = cluster.getDataNodes().get(Integer.parseInt(word[1])).getFSDataset().getDfsUsed();
+          if (used < Long.parseLong(word[2])) return "it stores " + used + " bytes";
         }
         default -> throw new IllegalArgumentException(word[0]);
       }
