@@ -127,12 +127,17 @@ func (p *hdfsPlace) options() (client.ClientOptions, error) {
 	if o.KerberosServicePrincipleName == "" {
 		o.KerberosServicePrincipleName = "nn/_HOST"
 	}
-	if o.DataTransferProtection == "" {
-		// Where Kerberos is wanted, a datanode speaks to nobody who does not authenticate. What it wants beyond that is
-		// its own choice; one on a privileged port is an exception, which the library makes.
-		o.DataTransferProtection = "authentication"
-	}
+	o.DataTransferProtection = "" // see saslConn
 	return o, nil
+}
+
+// protection is the weakest protection of data that is good enough: what a datanode wants beyond it is its own choice.
+// Where Kerberos is wanted, a datanode speaks to nobody who does not authenticate.
+func (p *hdfsPlace) protection() string {
+	if strongest := client.ClientOptionsFromConf(p.conf).DataTransferProtection; strongest != "" {
+		return strongest
+	}
+	return "authentication"
 }
 
 func (p *hdfsPlace) user() (string, error) {

@@ -21,9 +21,6 @@ var exceptions = map[string]Reason{
 	"AuthorizationException": Forbidden, "ParentNotDirectoryException": NotAFile, "FileAlreadyExistsException": NotAFile,
 }
 
-// unprotected is in what the client says about a datanode that offers less protection of data than is asked for.
-const unprotected = "negotiating data protection"
-
 // exception finds what a namenode or datanode threw.
 func exception(err error) (client.Error, bool) {
 	for e := err; e != nil; e = errors.Unwrap(e) {
@@ -59,9 +56,6 @@ func (h *hdfsService) reason(err error) Reason {
 		}
 		return exceptions[className(x)]
 	}
-	if strings.Contains(err.Error(), unprotected) {
-		return BadCredentials
-	}
 	return reasonOf(err)
 }
 
@@ -90,10 +84,6 @@ func (h *hdfsService) fail(op string, err error) error {
 			e.Hint += "; a cluster that wants Kerberos needs principal and keytab there, or hadoop.security.authentication in core-site.xml"
 		}
 	case BadCredentials:
-		if strings.Contains(err.Error(), unprotected) {
-			e.Hint = "dfs.data.transfer.protection in hdfs-site.xml asks for more than the datanodes offer: make it theirs"
-			break
-		}
 		e.Hint = "the cluster wants Kerberos: set principal and keytab in [block_service." + h.Name() + "], or HADOOP_CONF_DIR and run kinit"
 	case Busy:
 		e.Hint = "see what the namenode waits for: hdfs dfsadmin -report, hdfs dfsadmin -safemode get"

@@ -86,6 +86,16 @@ func (p *hdfsPool) dial(ctx context.Context) (*hdfsClient, error) {
 	}
 	o.NamenodeDialFunc = c.dialer(p.config.timeout(), p.config.timeout(), false)
 	o.DatanodeDialFunc = c.dialer(p.config.timeout(), p.config.stall(), true)
+	if p.login != nil {
+		bare := o.DatanodeDialFunc
+		o.DatanodeDialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := bare(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return protect(conn, p.place.protection()), nil
+		}
+	}
 	c.use(ctx)
 	if c.Client, err = client.NewClient(o); err != nil {
 		err = c.explain(err)

@@ -42,27 +42,28 @@ func TestHDFSPlaces(t *testing.T) {
 	core := property("fs.defaultFS", "hdfs://prod") + property("hadoop.security.authentication", "kerberos")
 	site := property("dfs.nameservices", "prod") + property("dfs.ha.namenodes.prod", "nn1, nn2") +
 		property("dfs.namenode.rpc-address.prod.nn1", "one:9000") + property("dfs.namenode.rpc-address.prod.nn2", "two") +
-		property("dfs.namenode.kerberos.principal", "nn/_HOST@R")
+		property("dfs.namenode.kerberos.principal", "nn/_HOST@R") + property("dfs.data.transfer.protection", "integrity,authentication")
 	for name, text := range map[string]string{"core-site.xml": core, "hdfs-site.xml": site} {
 		if err := os.WriteFile(filepath.Join(conf, name), []byte("<configuration>"+text+"</configuration>"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, c := range []struct {
-		dir       string
-		args      []string
-		addresses string
-		root      string
-		kerberos  bool
+		dir        string
+		args       []string
+		addresses  string
+		root       string
+		kerberos   bool
+		protection string
 	}{
-		{"", []string{"hdfs://nn"}, "nn:8020", "/", false},
-		{"", []string{"hdfs://nn:9000/", "/"}, "nn:9000", "/", false},
-		{"", []string{"hdfs://a,b:1", "user/pegasus/"}, "a:8020,b:1", "/user/pegasus", false},
-		{"", []string{"hdfs://[::1]:9000"}, "[::1]:9000", "/", false},
-		{"", []string{"hdfs://[::1]"}, "[::1]:8020", "/", false},
-		{conf, []string{"hdfs://prod", "/x"}, "one:9000,two:8020", "/x", true},
-		{conf, []string{"hdfs://"}, "one:9000,two:8020", "/", true},
-		{conf, []string{"hdfs://other"}, "other:8020", "/", true},
+		{"", []string{"hdfs://nn"}, "nn:8020", "/", false, "authentication"},
+		{"", []string{"hdfs://nn:9000/", "/"}, "nn:9000", "/", false, "authentication"},
+		{"", []string{"hdfs://a,b:1", "user/pegasus/"}, "a:8020,b:1", "/user/pegasus", false, "authentication"},
+		{"", []string{"hdfs://[::1]:9000"}, "[::1]:9000", "/", false, "authentication"},
+		{"", []string{"hdfs://[::1]"}, "[::1]:8020", "/", false, "authentication"},
+		{conf, []string{"hdfs://prod", "/x"}, "one:9000,two:8020", "/x", true, "integrity"},
+		{conf, []string{"hdfs://"}, "one:9000,two:8020", "/", true, "integrity"},
+		{conf, []string{"hdfs://other"}, "other:8020", "/", true, "integrity"},
 	} {
 		getenv := func(name string) string {
 			return map[string]string{"HADOOP_CONF_DIR": c.dir, "KRB5_CONFIG": filepath.Join(conf, "none")}[name]
@@ -73,8 +74,8 @@ func TestHDFSPlaces(t *testing.T) {
 			continue
 		}
 		o, err := p.options()
-		if err != nil || c.kerberos != (o.User == "") || c.kerberos != (o.DataTransferProtection == "authentication") {
-			t.Errorf("%q: %q, %q, %v", c.args, o.User, o.DataTransferProtection, err)
+		if err != nil || c.kerberos != (o.User == "") || p.protection() != c.protection {
+			t.Errorf("%q: %q, %q, %v", c.args, o.User, p.protection(), err)
 		}
 	}
 }

@@ -92,7 +92,7 @@ func TestRealKerberosCache(t *testing.T) {
 func TestRealKerberosProtections(t *testing.T) {
 	c := kerberosAs(t, "shardsh", kerberosRoot(t))
 	s := open(t, c)
-	const size, files = 300_007, 40 // one of three gets none of them every 10^6 times
+	const size, files = 150_007, 80 // one of four gets none of them every 10^9 times
 	for i := range files {
 		name := fmt.Sprint(i)
 		data := storagetest.Bytes(size, uint64(i))
@@ -101,7 +101,7 @@ func TestRealKerberosProtections(t *testing.T) {
 			t.Fatalf("%d bytes, %v", len(got), err)
 		}
 	}
-	for i := range 3 {
+	for i := range 4 {
 		command := fmt.Sprintf("holds %d %d", i, size)
 		if answer, err := storagetest.Steered(server(t, "SHARDSH_TEST_KERBEROS_CONTROL"), command); answer != "ok" || err != nil {
 			t.Errorf("%s: %q, %v", command, answer, err)

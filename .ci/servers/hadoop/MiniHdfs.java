@@ -29,7 +29,7 @@ import org.apache.hadoop.security.UserGroupInformation;
  *
  * A fourth argument is a file of Hadoop's configuration, which comes on top of what is set here. When it wants Kerberos, all
  * servers are the one principal of the namenodes: a process logs in once. In shardsh.protections it has the
- * dfs.data.transfer.protection of each datanode.
+ * dfs.data.transfer.protection of each datanode, and behind a colon the suite of ciphers that it agrees on.
  */
 public class MiniHdfs {
   static MiniDFSCluster cluster;
@@ -81,7 +81,9 @@ public class MiniHdfs {
     var all = new Configuration[protections.length];
     for (int i = 0; i < all.length; i++) {
       all[i] = new Configuration(false);
-      all[i].set("dfs.data.transfer.protection", protections[i]);
+      var protection = protections[i].split(":");
+      all[i].set("dfs.data.transfer.protection", protection[0]);
+      if (protection.length > 1) all[i].set("dfs.encrypt.data.transfer.cipher.suites", protection[1]);
     }
     return all;
   }
