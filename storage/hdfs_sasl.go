@@ -52,8 +52,9 @@ func (c *saslConn) Write(p []byte) (int, error) {
 	}
 	c.first = append(c.first, p...)
 	if bytes.HasPrefix(c.first, magic) {
-		// The library logs in by itself, where the namenode says that all data is encrypted.
-		c.ready = true
+		// The library logs in by itself where the namenode says that all data is encrypted: with a key of the namenode's
+		// that it shows nobody.
+		c.ready, c.r = true, &loginWatch{r: c.Conn}
 	} else {
 		user, password, whole, err := blockToken(c.first)
 		if err != nil || !whole && len(c.first) > maxRequest {
@@ -234,6 +235,36 @@ func readLogin(r *bufio.Reader) (payload, option []byte, err error) {
 		return nil, nil, fmt.Errorf("the datanode refuses the token of the block: %.200q", why)
 	}
 	return payload, protoBytes(m, fieldCipher), nil
+}
+
+// loginWatch reads what a datanode says to a login of the library's, and ends one after which messages are sealed: of these
+// the library loses bytes. With AES it does not.
+type loginWatch struct {
+	r    io.Reader
+	said []byte
+	over bool
+}
+
+func (w *loginWatch) Read(p []byte) (int, error) {
+	n, err := w.r.Read(p)
+	if w.over {
+		return n, err
+	}
+	w.said = append(w.said, p[:n]...)
+	r := bufio.NewReader(bytes.NewReader(w.said))
+	if _, _, first := readLogin(r); first != nil {
+		return n, err // of one that is not whole, or is refused
+	}
+	_, option, second := readLogin(r)
+	if second != nil {
+		return n, err
+	}
+	w.said, w.over = nil, true
+	if option == nil {
+		return 0, hinted(&reasoned{BadCredentials, errors.New("the datanode encrypts all data, and not by AES")},
+			"set dfs.encrypt.data.transfer.cipher.suites to AES/CTR/NoPadding in hdfs-site.xml of the datanodes")
+	}
+	return n, err
 }
 
 // tooWeak is the error of data that would be protected less than asked for.

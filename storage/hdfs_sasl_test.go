@@ -8,8 +8,11 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"shardsh/commands/spec"
 )
 
 // The example of RFC 2831, section 4.
@@ -160,6 +163,40 @@ func TestSASLRefused(t *testing.T) {
 	_ = here.Close()
 	if got := <-heard; !bytes.Equal(got, append(bytes.Clone(magic), 2, 8, 0)) {
 		t.Errorf("%x was sent", got)
+	}
+}
+
+// The login of the library goes through, and ends where it could not read what comes after it.
+func TestSASLOfTheLibrary(t *testing.T) {
+	for _, option := range []bool{true, false} {
+		here, there := net.Pipe()
+		defer here.Close()
+		defer there.Close()
+		go func() {
+			r := bufio.NewReader(there)
+			_, _ = io.ReadFull(r, make([]byte, len(magic)+3))
+			_, _ = there.Write(loginMessage([]byte("challenge"), false))
+			_, _, _ = readLogin(r)
+			_, _ = there.Write(append(loginMessage([]byte("rspauth=1"), option), "data"...))
+		}()
+		c := protect(here, "authentication")
+		if _, err := c.Write(append(bytes.Clone(magic), loginMessage(nil, false)...)); err != nil {
+			t.Fatal(err)
+		}
+		r := bufio.NewReader(iotest.OneByteReader(c))
+		if payload, _, err := readLogin(r); string(payload) != "challenge" || err != nil {
+			t.Fatalf("%q, %v", payload, err)
+		}
+		if _, err := c.Write(loginMessage([]byte("response"), true)); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := readLogin(r)
+		if option != (err == nil) || !option && !strings.Contains(spec.HintOf(err), "AES/CTR/NoPadding") {
+			t.Errorf("AES: %t: %v", option, err)
+		}
+		if data, _ := r.Peek(4); option && string(data) != "data" {
+			t.Errorf("%q came", data)
+		}
 	}
 }
 
