@@ -23,6 +23,7 @@ type hdfsService struct {
 	endpoint string // the namenodes, as errors name them
 	kerberos bool
 	pool     *hdfsPool
+	tickets  doorkeeper
 }
 
 func openHDFS(c Config) (Service, error) {

@@ -63,6 +63,9 @@ func (h *hdfsService) reason(err error) Reason {
 func (h *hdfsService) fail(op string, err error) error {
 	var e *spec.Error
 	reason := h.reason(err)
+	if (reason == Broken || reason == Busy) && !h.kerberos && !isException(err) && h.tickets.wanted(h.pool.place.addresses) {
+		reason, err = BadCredentials, errNoTicket
+	}
 	if x, ok := exception(err); ok {
 		why, _, _ := strings.Cut(x.Message(), "\n")
 		if why == "" {

@@ -1,10 +1,16 @@
 package storage
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"os"
 	"regexp"
 	"strings"
+	"sync"
+	"time"
 
 	"shardsh/commands/spec"
 )
@@ -141,4 +147,38 @@ func (c *hdfsClient) shake(why string) error {
 	}
 	return badTicket("the namenode refuses the ticket: %s", why).
 		WithHint("see the namenode's log; its keytab may be old, the clocks may differ, or the ticket is of RC4 where AES is needed")
+}
+
+var errNoTicket = &reasoned{BadCredentials, errors.New("the namenode lets in nobody without Kerberos, or not this user")}
+
+// doorkeeper finds out whether namenodes want tickets. One that does ends a connection without any, and its answer is lost
+// when more was sent on that meanwhile.
+type doorkeeper struct {
+	mu    sync.Mutex
+	known bool
+	want  bool
+}
+
+// doorTime is how long a namenode has to refuse; one that wants no ticket waits for more.
+const doorTime = time.Second
+
+func (d *doorkeeper) wanted(namenodes []string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, address := range namenodes {
+		if d.known {
+			break
+		}
+		conn, err := net.DialTimeout("tcp", address, doorTime)
+		if err != nil {
+			continue
+		}
+		_ = conn.SetDeadline(time.Now().Add(doorTime)) // it fails where the next does
+		_, err = conn.Write([]byte{'h', 'r', 'p', 'c', 9, 0, 0})
+		answer, rerr := io.ReadAll(io.LimitReader(conn, 4096))
+		_ = conn.Close() // all is said
+		d.want = bytes.Contains(answer, []byte("SIMPLE authentication is not enabled"))
+		d.known = d.want || err == nil && errors.Is(rerr, os.ErrDeadlineExceeded)
+	}
+	return d.want
 }

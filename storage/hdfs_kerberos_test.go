@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -107,4 +108,41 @@ func TestKeytabStaysSecret(t *testing.T) {
 			t.Fatalf("%d of %d bytes: %v", n, len(whole), err)
 		}
 	}
+}
+
+// A namenode that wants tickets ends connections without one; whether its answer comes through is a matter of luck.
+func TestNamenodeWantsTickets(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			header := make([]byte, 7)
+			if _, err := io.ReadFull(conn, header); err == nil && !more(conn) {
+				_, _ = conn.Write([]byte("SIMPLE authentication is not enabled.  Available:[TOKEN, KERBEROS]"))
+			}
+			_ = conn.Close()
+		}
+	}()
+	s, err := Open(Config{Name: "h", Type: HDFSType, Args: []string{"hdfs://127.0.0.1:1," + l.Addr().String()}, Settings: map[string]string{"user": "u"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Stat(t.Context(), "f")
+	if spec.KindOf(err) != spec.Failed || ReasonOf(err) != BadCredentials || !strings.Contains(spec.HintOf(err), "kinit") {
+		t.Errorf("%v: hint %q", err, spec.HintOf(err))
+	}
+}
+
+// more reports whether something else comes.
+func more(conn net.Conn) bool {
+	_ = conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	n, _ := conn.Read(make([]byte, 1))
+	return n > 0
 }

@@ -259,8 +259,7 @@ func (c *hdfsClient) explain(err error) error {
 		return c.shake(why)
 	}
 	if c.ticket == nil && short(err).Error() == "unexpected sequence number" {
-		// The answer to a call that was not let in is that to a login which was none.
-		return &reasoned{BadCredentials, errors.New("the namenode lets in nobody without Kerberos, or not this user")}
+		return errNoTicket // it is an answer to the login, which there was none of
 	}
 	if strings.HasPrefix(short(err).Error(), "no available namenodes") {
 		return &reasoned{Busy, err}
