@@ -82,9 +82,10 @@ func (h *hdfsService) fail(op string, err error) error {
 	}
 	switch ReasonOf(e) {
 	case Forbidden:
-		e.Hint = "check the owner and the rights of the directory, and user in [block_service." + h.Name() + "]"
-		if !h.kerberos {
-			e.Hint += "; a cluster that wants Kerberos needs principal and keytab there, or hadoop.security.authentication in core-site.xml"
+		e.Hint = "check the owner and the rights of the directory, and user in [block_service." + h.Name() + "]" +
+			"; a cluster that wants Kerberos needs principal and keytab there, or hadoop.security.authentication in core-site.xml"
+		if h.kerberos {
+			e.Hint = "check the owner and the rights of the directory: one is who the ticket is for, whatever user says"
 		}
 	case BadCredentials:
 		e.Hint = "the cluster wants Kerberos: set principal and keytab in [block_service." + h.Name() + "], or HADOOP_CONF_DIR and run kinit"

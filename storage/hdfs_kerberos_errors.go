@@ -17,7 +17,11 @@ import (
 
 // badTicket is the error of a login that cannot succeed as things are.
 func badTicket(format string, args ...any) *spec.Error {
-	return spec.Errorf(spec.Failed, "%w", &reasoned{BadCredentials, fmt.Errorf("Kerberos: "+format, args...)})
+	return spec.Errorf(spec.Failed, "%w", aboutKerberos(BadCredentials, format, args...))
+}
+
+func aboutKerberos(reason Reason, format string, args ...any) error {
+	return &reasoned{reason, fmt.Errorf("Kerberos: "+format, args...)}
 }
 
 // hinted says what to do about an error, which has no kind of its own unless it has one already.
@@ -67,8 +71,7 @@ func (k *kerberos) explain(err error) error {
 		code = m[1]
 	}
 	if reason := kdcNetwork(text); code == "" && reason != Other {
-		why := kdcNetworks[reason]
-		return hinted(&reasoned{reason, errors.New("Kerberos: " + why)}, "check the KDCs in [realms] of krb5.conf (KRB5_CONFIG names another one), and whether they run")
+		return hinted(aboutKerberos(reason, "%s", kdcNetworks[reason]), "check the KDCs in [realms] of krb5.conf (KRB5_CONFIG names another one), and whether they run")
 	}
 	switch {
 	case code == "6":
@@ -84,7 +87,7 @@ func (k *kerberos) explain(err error) error {
 		return badTicket("the KDC supports none of the types of encryption asked for").
 			WithHint("AES is needed: check default_tkt_enctypes in krb5.conf, and the keys of %s", who)
 	case code == "37", strings.Contains(text, "clock skew"):
-		return hinted(&reasoned{WrongClock, errors.New("Kerberos: the clocks of this machine and of the KDC differ too much")},
+		return hinted(aboutKerberos(WrongClock, "the clocks of this machine and of the KDC differ too much"),
 			"set the clock of this machine right (NTP): Kerberos allows 5 minutes")
 	case strings.Contains(text, "no KDCs defined"), strings.Contains(text, "not have any defined KDCs"):
 		return badTicket("krb5.conf names no KDC for the realm of %s", who).WithHint("add the realm to krb5.conf (KRB5_CONFIG names another one)")
