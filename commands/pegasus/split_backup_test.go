@@ -157,6 +157,7 @@ func tableRows(t *testing.T, b []byte, partition, partitions int, rows map[strin
 
 func TestSplitBackup(t *testing.T) {
 	table := backuptest.Single()
+	table.NoOps = true
 	env := withBackup(t, table)
 	for _, n := range []int{8, 16, 4, 2, 1, 256, 6} {
 		out := fmt.Sprintf("disk:/out%d", n)

@@ -187,7 +187,7 @@ func (r *splitRun) open(ctx context.Context, source int) (rocksdb.Rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	it, err := db.NewIterator(ctx, rocksdb.IterOptions{Start: r.reader.options.Start, End: r.reader.options.End})
+	it, err := db.NewIterator(ctx, rocksdb.IterOptions{Start: coldbackup.RowsFrom(r.reader.options.Start), End: r.reader.options.End})
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,8 @@ type Table struct {
 	ID         int32
 	Partitions int
 	Rows       int
+	// NoOps leaves a value under the empty key in every partition, as servers do whose group check wrote nothing else.
+	NoOps bool
 }
 
 // Single is the table that tests use.
@@ -61,8 +63,16 @@ func (t Table) Live() (n int) {
 }
 
 // Write makes a backup of tables below a directory of this machine, in Folder. That of one table is a one-time backup.
-func Write(dir string, tables ...Table) error {
-	dir = filepath.Join(dir, filepath.FromSlash(Folder))
+func Write(dir string, tables ...Table) error { return write(dir, Folder, len(tables) > 1, tables) }
+
+// PolicyFolder is where WritePolicy puts the backup below its root.
+const PolicyFolder = "onebox/nightly/1742888751127"
+
+// WritePolicy makes a backup like one of the policy nightly.
+func WritePolicy(dir string, tables ...Table) error { return write(dir, PolicyFolder, true, tables) }
+
+func write(dir, folder string, policy bool, tables []Table) error {
+	dir = filepath.Join(dir, filepath.FromSlash(folder))
 	for _, t := range tables {
 		if err := t.write(filepath.Join(dir, fmt.Sprintf("%s_%d", t.Name, t.ID))); err != nil {
 			return err
@@ -75,7 +85,7 @@ func Write(dir string, tables ...Table) error {
 		AppID    int32  `json:"app_id"`
 		AppName  string `json:"app_name"`
 	}{ID, ID, 0, tables[0].ID, tables[0].Name}
-	if len(tables) > 1 {
+	if policy {
 		ids, names := []int32{}, map[string]string{}
 		for _, t := range tables {
 			ids, names[fmt.Sprint(t.ID)] = append(ids, t.ID), t.Name
@@ -100,14 +110,14 @@ func (t Table) write(dir string) error {
 		parts[p] = append(parts[p], r)
 	}
 	for i, rows := range parts {
-		if err := writePartition(filepath.Join(dir, fmt.Sprint(i)), rows); err != nil {
+		if err := writePartition(filepath.Join(dir, fmt.Sprint(i)), rows, t.NoOps); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func writePartition(dir string, rows []Row) error {
+func writePartition(dir string, rows []Row, noOps bool) error {
 	const name = "chkpt_10.0.0.1_34801"
 	folder := filepath.Join(dir, name)
 	options := rocksdb.DefaultWriterOptions()
@@ -120,6 +130,11 @@ func writePartition(dir string, rows []Row) error {
 	}
 	key := func(r Row) []byte { k, _ := wire.EncodeKey([]byte(r.Hash), []byte(r.Sort)); return k }
 	slices.SortFunc(rows, func(a, b Row) int { return bytes.Compare(key(a), key(b)) })
+	if noOps {
+		if err := w.Put(nil, make([]byte, 12)); err != nil { // the header of a value, and no data
+			return err
+		}
+	}
 	for _, r := range rows {
 		value, err := rocksdb.Value{ExpireTS: r.ExpireTS, TimeTag: 256, Data: []byte(r.Value)}.AppendTo(nil, 1)
 		if err == nil {

@@ -45,6 +45,15 @@ type ScanOptions struct {
 	Expired bool // yields rows that are expired, too
 }
 
+// RowsFrom is where the rows of a partition begin that are wanted from start on; nil is no bound. The empty key is before all
+// of them and none of them: servers put a value under it for every write that changes nothing.
+func RowsFrom(start []byte) []byte {
+	if len(start) == 0 {
+		return []byte{0, 0} // the length of the shortest hash key
+	}
+	return start
+}
+
 // ScanCounts are how many rows were not yielded, and why.
 type ScanCounts struct {
 	Expired, Filtered int64
@@ -94,7 +103,7 @@ func (t *Table) iterator(ctx context.Context, s Store, p *Partition, o ScanOptio
 	if err != nil {
 		return nil, 0, p.failed(err)
 	}
-	it, err := db.NewIterator(ctx, rocksdb.IterOptions{Start: o.Start, End: o.End})
+	it, err := db.NewIterator(ctx, rocksdb.IterOptions{Start: RowsFrom(o.Start), End: o.End})
 	if err != nil {
 		return nil, 0, p.failed(err)
 	}
