@@ -23,7 +23,7 @@ func SplitBackup(env commands.Env) spec.Command {
 		Summary: "turn a cold backup into the input of a bulk load for another number of partitions",
 		Long: "Reads a backup, and writes its rows as tables for a table of another number of partitions below OUT/CLUSTER/TABLE, with the lists that start_bulk_load " +
 			"wants: OUT is its root path. It takes the latest version of each row, leaves out what is expired or does not match, and every partition gets at least one file. " +
-			"Everything is done on this machine; no Spark is needed. Each file of the backup is compared with its MD5 first. The id of the target table is part of the " +
+			"Everything is done on this machine; no Spark is needed, and --engine spark prints a job for one instead. Each file of the backup is compared with its MD5 first. The id of the target table is part of the " +
 			"output: it is asked of the cluster, where the table must have that many partitions, or told with --app-id. Servers find a row's partition by masking, so a " +
 			"number of partitions that is no power of two is refused without --force. So is a service without room for as much as the backup has. The output is the same bytes however often the work was interrupted.",
 		Args: []spec.Arg{backupArg, {Name: "out", Kind: spec.ArgLocation, Help: "SERVICE:PATH, the root of the bulk load"}},
@@ -37,7 +37,7 @@ func SplitBackup(env commands.Env) spec.Command {
 			spec.Flag{Name: "parallel", Kind: spec.ArgInt, Default: "0", Help: "partitions worked on at once; 0 is one for each processor"},
 			spec.Flag{Name: "memory", Kind: spec.ArgInt, Default: "256", Help: "MiB held at most, besides what open files need"},
 			spec.Flag{Name: "max-rate", Kind: spec.ArgRate, Help: "read no faster than this; job rate changes it while it runs"},
-			spec.Flag{Name: "engine", Kind: spec.ArgEnum, Values: []string{nativeEngine, sparkEngine}, Default: nativeEngine, Help: "what does the work; spark only says why there is no such job to be had"},
+			spec.Flag{Name: "engine", Kind: spec.ArgEnum, Values: []string{nativeEngine, sparkEngine}, Default: nativeEngine, Help: "what does the work; spark prints a job for it"},
 			spec.Flag{Name: "temp", Kind: spec.ArgFile, Help: "a folder for temporary files, which are needed when neither number of partitions divides the other"},
 		),
 		Examples: []spec.Example{
@@ -106,17 +106,7 @@ const (
 	sparkEngine  = "spark"
 )
 
-// noSpark says why no job for Spark can be printed.
-func noSpark() error {
-	return spec.Errorf(spec.Unable, "there is no job for Spark to print: Pegasus-spark is a library without a program that splits backups; what it has to read them finds them by policy and day, "+
-		"not by the id of a one-time backup, and its classes differ from version to version").
-		WithHint("--engine %s does it on this machine, as fast as it reads and writes, within --memory; it goes on after a crash", nativeEngine)
-}
-
 func splitFlags(call *spec.Call) (*backupSplit, error) {
-	if call.String("engine") == sparkEngine {
-		return nil, noSpark()
-	}
 	n, id, version := call.Int("partitions"), call.Int("app-id"), call.Int("data-version")
 	parallel, memory := call.Int("parallel"), call.Int("memory")
 	x := &backupSplit{version: int(version), parallel: int(parallel), memory: memory << 20, temp: call.String("temp"), cluster: cmp.Or(call.String("cluster"), call.Cluster)}

@@ -121,6 +121,7 @@ func backupWords(env commands.Env) []spec.Command {
 		BackupScan(env),
 		BackupCount(env),
 		SplitBackup(env),
+		SplitBackupJob(env),
 		StartBulkLoad(env),
 		QueryBulkLoadStatus(env),
 		PauseBulkLoad(env),
