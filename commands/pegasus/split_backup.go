@@ -23,7 +23,7 @@ func SplitBackup(env commands.Env) spec.Command {
 		Summary: "turn a cold backup into the input of a bulk load for another number of partitions",
 		Long: "Reads a backup, and writes its rows as tables for a table of another number of partitions below OUT/CLUSTER/TABLE, with the lists that start_bulk_load " +
 			"wants: OUT is its root path. It takes the latest version of each row, leaves out what is expired or does not match, and every partition gets at least one file. " +
-			"Everything is done on this machine; no Spark is needed, and --engine spark prints a job for one instead. Each file of the backup is compared with its MD5 first. The id of the target table is part of the " +
+			"Everything is done on this machine; no Spark is needed; --engine spark prints a job for one, where a policy made the backup and both places are on an HDFS. Each file of the backup is compared with its MD5 first. The id of the target table is part of the " +
 			"output: it is asked of the cluster, where the table must have that many partitions, or told with --app-id. Servers find a row's partition by masking, so a " +
 			"number of partitions that is no power of two is refused without --force. So is a service without room for as much as the backup has. The output is the same bytes however often the work was interrupted.",
 		Args: []spec.Arg{backupArg, {Name: "out", Kind: spec.ArgLocation, Help: "SERVICE:PATH, the root of the bulk load"}},
