@@ -143,7 +143,8 @@ func (s *Shell) steer(ctx context.Context, job steering, key rune) error {
 		return err
 	}
 	st, changed := p.Steps[0], 0
-	if err = st.Apply(ctx, s.newReport(st.Text)); err == nil {
+	// What was sent is waited for, which jobPatience bounds: the log must not say that it failed.
+	if err = st.Apply(context.WithoutCancel(ctx), s.newReport(st.Text)); err == nil {
 		changed = 1
 	}
 	return single(errors.Join(err, entry.end(err, changed)))
