@@ -14,7 +14,7 @@ import (
 
 var copyFlags = []spec.Flag{
 	{Name: "parallel", Kind: spec.ArgInt, Default: "4", Help: "how many files are under way at once"},
-	{Name: "max-rate", Kind: spec.ArgRate, Help: "copy no faster than this, 20MB/s; job rate changes it while it runs"},
+	{Name: "max-rate", Kind: spec.ArgRate, Help: "copy no faster than this, 20MB/s; +, - and job rate change it while it runs"},
 }
 
 const copyLong = " A file that the destination has with the same size and MD5 is skipped. A destination that tells that it has no room for the others is refused. Every file appears whole or not at all: " +

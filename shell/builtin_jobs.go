@@ -99,9 +99,9 @@ func jobShowWord(s *Shell) spec.Command {
 		Long:    "Shows what was asked for, how far it has come and how fast, what it counted, what keeps it back, and how it goes on.",
 		Args:    []spec.Arg{jobArg()},
 		Flags: []spec.Flag{
-			{Name: "follow", Short: "f", Kind: spec.ArgBool, Help: "show how it gets on until it ends; Ctrl-C ends this and not the job"},
+			{Name: "follow", Short: "f", Kind: spec.ArgBool, Help: "show how it gets on until it ends; Ctrl-C ends this and not the job, + and - change its limit"},
 		},
-		SeeAlso: []string{"jobs", "job resume"},
+		SeeAlso: []string{"jobs", "job resume", "job rate"},
 		Query: func(ctx context.Context, call *spec.Call) (*spec.Table, error) {
 			f, err := s.jobs.find(call.Arg(0))
 			if err == nil && call.Bool("follow") && f.alive {

@@ -12,7 +12,9 @@ func jobRateWord(s *Shell) spec.Command {
 	return spec.Command{
 		Name: "job rate", Topic: "shell", Offline: true,
 		Summary: "limit how fast a job goes, while it runs",
-		Long:    "The running job keeps to the new limit at once. It takes the place of the one the command was given, also when the job is resumed.",
+		Long: "The running job keeps to the new limit at once. It takes the place of the one the command was given, also when the job is resumed. " +
+			"At a terminal where the job is followed, by the shell that runs it or by job show --follow, the key + does the same for a higher limit and - for a lower one: " +
+			"by 50 MB/s where servers of Pegasus are held to it, to twice or half of it elsewhere. Where no limit is set, keys set none.",
 		Args:    []spec.Arg{jobArg(), {Name: "rate", Kind: spec.ArgRate, Offers: []string{"none"}, Help: "50000rows/s, 20MB/s, both with a comma, or none"}},
 		SeeAlso: []string{"jobs", "job show"},
 		Change: func(_ context.Context, call *spec.Call) (*spec.Plan, error) {
@@ -24,16 +26,21 @@ func jobRateWord(s *Shell) spec.Command {
 			if err != nil {
 				return nil, err
 			}
-			return &spec.Plan{Title: "limit job " + f.id() + " to " + rate.String(), Name: f.id(), Steps: []spec.Step{{
-				Text: "limit job " + f.id() + " to " + rate.String(), Objects: []string{f.id()}, Class: spec.Alter,
-				Apply: func(ctx context.Context, report spec.Report) error {
-					a, err := f.ask(ctx, jobRequest{Op: "rate", Rate: &rate})
-					report.Detail("it keeps to %s", a.Rate)
-					return err
-				},
-			}}}, nil
+			return ratePlan(steering{f.id(), f.ask}, rate), nil
 		},
 	}
+}
+
+func ratePlan(job steering, rate spec.Rate) *spec.Plan {
+	text := "limit job " + job.id + " to " + rate.String()
+	return &spec.Plan{Title: text, Name: job.id, Steps: []spec.Step{{
+		Text: text, Objects: []string{job.id}, Class: spec.Alter,
+		Apply: func(ctx context.Context, report spec.Report) error {
+			a, err := job.ask(ctx, jobRequest{Op: "rate", Rate: &rate})
+			report.Detail("it keeps to %s", a.Rate)
+			return err
+		},
+	}}}
 }
 
 // running answers a job that runs.

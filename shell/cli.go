@@ -201,6 +201,7 @@ func (s *Shell) main(ctx context.Context, p Program) error {
 	}
 	if asked {
 		s.mode = "command"
+		defer s.keyboard.handOver(nil)
 		if err := s.runAsked(ctx, p.Stdin); err != nil || !s.flags.interactive {
 			return err
 		}
@@ -219,7 +220,7 @@ func (s *Shell) main(ctx context.Context, p Program) error {
 // runAsked runs -e and -f in their order, or the command of the arguments.
 func (s *Shell) runAsked(ctx context.Context, stdin io.Reader) error {
 	for _, src := range s.flags.sources {
-		r, name := io.Reader(strings.NewReader(src.text)), ""
+		r, name, lines := io.Reader(strings.NewReader(src.text)), "", ctx
 		if src.file {
 			name = src.text
 			f, err := openScript(src.text, stdin)
@@ -228,8 +229,11 @@ func (s *Shell) runAsked(ctx context.Context, stdin io.Reader) error {
 			}
 			defer f.Close()
 			r = f
+			if name == "-" {
+				lines = context.WithValue(ctx, unwatched{}, true)
+			}
 		}
-		if err := s.script(ctx, r, name); err != nil {
+		if err := s.script(lines, r, name); err != nil {
 			return err
 		}
 	}
@@ -260,6 +264,7 @@ func (s *Shell) openTerminal(ctx context.Context, p Program) error {
 	}
 	s.terminal, s.reader, s.mode = t, t, "interactive"
 	defer t.Close()
+	s.keyboard.handOver(t)
 	if s.session.target().own {
 		s.sandbox.start()
 	}
@@ -286,7 +291,7 @@ func newShell(p Program, f flags) (*Shell, error) {
 	}
 	s := &Shell{
 		conf: conf, flags: f, session: newSession(), version: p.Version, getenv: p.Getenv, holds: &holds{dir: dir + "/holds"}, jobs: &jobs{dir: filepath.Join(dir, "jobs")},
-		stdout: p.Stdout, errFile: p.Stderr, secrets: &secrets{},
+		keyboard: keyboard{stdin: p.Stdin}, stdout: p.Stdout, errFile: p.Stderr, secrets: &secrets{},
 		outTerminal: term.IsTerminal(p.Stdout), errTerminal: term.IsTerminal(p.Stderr), mode: "script",
 	}
 	s.stderr = &lockedWriter{w: p.Stderr, hide: s.secrets.hide}

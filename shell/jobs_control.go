@@ -27,6 +27,7 @@ type jobRequest struct {
 type jobAnswer struct {
 	Status jobStatus `json:"status"`
 	Rate   spec.Rate `json:"rate"` // that it keeps to
+	Step   spec.Rate `json:"step"` // by which keys change it, see spec.Job
 	Error  string    `json:"error,omitempty"`
 }
 
@@ -149,7 +150,7 @@ func (r *jobRun) obey(request jobRequest) (jobAnswer, error) {
 	defer r.mu.Unlock()
 	now := time.Now()
 	r.status.Updated, r.status.Now = now.UTC(), r.meter.now(now)
-	a := jobAnswer{Status: r.status, Rate: r.rate}
+	a := jobAnswer{Status: r.status, Rate: r.rate, Step: r.step}
 	a.Status.Finished, a.Status.Saves = slices.Clone(a.Status.Finished), maps.Clone(a.Status.Saves)
 	a.Status.Busy = r.before + now.Sub(r.status.Started).Seconds()
 	return a, nil

@@ -34,6 +34,7 @@ type jobRun struct {
 	status  jobStatus
 	before  float64 // seconds of earlier runs
 	rate    spec.Rate
+	step    spec.Rate // of keys that change it
 	meter   meter
 }
 
@@ -182,9 +183,7 @@ func (r *jobRun) run(ctx context.Context, st spec.Step) (string, error) {
 	if err := r.keep(true); err != nil {
 		return "", err
 	}
-	display := r.shell.showJob(r, st.Text)
-	err := st.Job.Run(ctx, &jobWork{run: r, name: st.Job.Name})
-	display.end()
+	err := r.attended(ctx, st)
 	r.mu.Lock()
 	var by cancelled
 	switch {
@@ -205,6 +204,13 @@ func (r *jobRun) run(ctx context.Context, st spec.Step) (string, error) {
 	return detail, single(errors.Join(err, r.keep(true)))
 }
 
+// attended runs a job while it is shown, and keys steer it.
+func (r *jobRun) attended(ctx context.Context, st spec.Step) error {
+	defer r.shell.showJob(r, st.Text).end()
+	defer r.shell.watchKeys(ctx, steering{r.folder.id(), func(_ context.Context, q jobRequest) (jobAnswer, error) { return r.obey(q) }})()
+	return st.Job.Run(ctx, &jobWork{run: r, name: st.Job.Name})
+}
+
 // turn makes a job of the plan the one that runs.
 func (r *jobRun) turn(job *spec.Job, cancel context.CancelCauseFunc) {
 	r.mu.Lock()
@@ -213,7 +219,7 @@ func (r *jobRun) turn(job *spec.Job, cancel context.CancelCauseFunc) {
 	if r.stopped != nil { // before the job's turn came
 		cancel(*r.stopped)
 	}
-	r.rate = job.Rate
+	r.rate, r.step = job.Rate, job.RateStep
 	if r.status.Rate != nil {
 		r.rate = *r.status.Rate
 	}

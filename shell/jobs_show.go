@@ -167,6 +167,15 @@ const (
 // jobDisplay shows on standard error how far something has come, until it ends.
 type jobDisplay struct{ stop, gone chan struct{} }
 
+// glance is what is seen of a running job at one moment.
+type glance struct {
+	busy    time.Duration
+	figures spec.Figures
+	now     speed
+	detail  string
+	limit   spec.Rate
+}
+
 // showJob shows a job that this process runs, and has status.json say so to the others.
 func (s *Shell) showJob(r *jobRun, text string) *jobDisplay {
 	every := jobLine
@@ -174,27 +183,29 @@ func (s *Shell) showJob(r *jobRun, text string) *jobDisplay {
 		every = jobLogLine
 	}
 	written := time.Now()
-	return s.display(text, every, func(now time.Time) (time.Duration, spec.Figures, speed, string) {
+	return s.display(text, every, func(now time.Time) glance {
 		if now.Sub(written) >= jobPulse {
 			written = now
 			_ = r.keep(false) // Save tells of a disk that is full
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return now.Sub(r.meter.started), r.status.Figures, r.meter.now(now), r.status.Detail
+		return glance{now.Sub(r.meter.started), r.status.Figures, r.meter.now(now), r.status.Detail, r.rate}
 	})
 }
 
 // follow shows a job that another process runs, until it ends.
 func (s *Shell) follow(ctx context.Context, f *foundJob) error {
 	seen := *f // the display has f to itself until it ends
-	display := s.display(f.spec.Title, jobLine, func(time.Time) (time.Duration, spec.Figures, speed, string) {
+	var limit spec.Rate
+	display := s.display(f.spec.Title, jobLine, func(time.Time) glance {
 		if a, err := f.ask(ctx, jobRequest{Op: "show"}); err == nil {
-			f.status = a.Status
+			f.status, limit = a.Status, a.Rate
 		}
 		st := f.status
-		return time.Duration(st.Busy * float64(time.Second)), st.Figures, st.Now, st.Detail
+		return glance{time.Duration(st.Busy * float64(time.Second)), st.Figures, st.Now, st.Detail, limit}
 	})
+	unwatch := s.watchKeys(ctx, steering{f.id(), f.ask})
 	err := error(nil)
 	for seen.alive && err == nil {
 		select {
@@ -204,6 +215,7 @@ func (s *Shell) follow(ctx context.Context, f *foundJob) error {
 			err = seen.read()
 		}
 	}
+	unwatch()
 	display.end()
 	*f = seen
 	return err
@@ -219,10 +231,13 @@ func (f *foundJob) live(ctx context.Context) {
 	}
 }
 
+// redraws reports whether a line of standard error can be drawn again.
+func (s *Shell) redraws() bool { return s.errTerminal && !s.dumb }
+
 // display draws what look answers.
-func (s *Shell) display(text string, every time.Duration, look func(time.Time) (time.Duration, spec.Figures, speed, string)) *jobDisplay {
+func (s *Shell) display(text string, every time.Duration, look func(time.Time) glance) *jobDisplay {
 	d := &jobDisplay{stop: make(chan struct{}), gone: make(chan struct{})}
-	live, quiet := s.errTerminal && !s.dumb, !s.option("progress").Bool()
+	live, quiet := s.redraws(), !s.option("progress").Bool()
 	tick := min(every, jobPulse)
 	if live {
 		tick = jobRedraw
@@ -240,14 +255,14 @@ func (s *Shell) display(text string, every time.Duration, look func(time.Time) (
 				}
 				return
 			case now := <-ticker.C:
-				took, figures, v, detail := look(now)
+				seen := look(now)
 				switch {
 				case quiet:
 				case live:
-					fmt.Fprintf(s.stderr, "\r%s\x1b[K", cutTo(render.Escape(liveText(text, took, figures, v, detail)), s.errWidth()))
+					fmt.Fprintf(s.stderr, "\r%s\x1b[K", cutTo(render.Escape(liveText(text, seen)), s.errWidth()))
 				case now.Sub(said) >= every-tick/2:
 					said = now
-					fmt.Fprintln(s.stderr, render.Escape(withDetail(progressText(took, figures, v), detail)))
+					fmt.Fprintln(s.stderr, render.Escape(seen.text()))
 				}
 			}
 		}
@@ -260,17 +275,21 @@ func (d *jobDisplay) end() {
 	<-d.gone
 }
 
-func withDetail(text, detail string) string {
-	if detail == "" {
+func (g glance) text() string {
+	text := progressText(g.busy, g.figures, g.now)
+	if g.detail == "" {
 		return text
 	}
-	return text + " — " + detail
+	return text + " — " + g.detail
 }
 
-// liveText is the line on a terminal: a bar, where the share is known, before the figures.
-func liveText(text string, took time.Duration, f spec.Figures, v speed, detail string) string {
-	figures := withDetail(progressText(took, f, v), detail)
-	if part, known := share(f); known {
+// liveText is the line on a terminal: a bar, where the share is known, and the limit, where there is one, before the figures.
+func liveText(text string, g glance) string {
+	figures := g.text()
+	if g.limit != (spec.Rate{}) {
+		figures = "limit " + g.limit.String() + " " + figures
+	}
+	if part, known := share(g.figures); known {
 		return bar(int64(part*1000), 1000) + " " + figures
 	}
 	return text + ": " + figures

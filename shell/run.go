@@ -49,6 +49,7 @@ func (s *Shell) runOne(parent context.Context, cmd line.Command) error {
 	select {
 	case err = <-done:
 	case <-abandoned:
+		s.unwatchKeys() // the prompt reads again
 		return spec.Errorf(spec.Interrupted, "stopped waiting for the command; it was cancelled and may still be ending")
 	}
 	errors.As(term.CauseOf(ctx), &s.ended)
@@ -92,6 +93,9 @@ func (s *Shell) command(ctx context.Context, cmd line.Command) error {
 	out, err := s.openSink(ctx, cmd)
 	if err != nil {
 		return err
+	}
+	if cmd.Pipe != "" {
+		ctx = context.WithValue(ctx, unwatched{}, true)
 	}
 	err = out.close(s.carryOut(ctx, call, x, out))
 	for _, text := range out.after {

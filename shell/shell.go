@@ -37,6 +37,7 @@ type Shell struct {
 
 	reader      term.LineReader
 	terminal    *term.Terminal // nil unless interactive
+	keyboard    keyboard
 	stdout      io.Writer
 	stderr      *lockedWriter
 	outTerminal bool

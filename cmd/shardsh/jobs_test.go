@@ -36,6 +36,9 @@ func TestJobs(t *testing.T) {
 		"no secret, and only for you": jobPrivate,
 		"at the terminal":             jobAtTheTerminal,
 		"told at the prompt":          jobTold,
+		"steered by keys":             jobKeys,
+		"steered by keys of lines":    jobKeysOfLines,
+		"keys of an abandoned one":    jobKeysAbandoned,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newJobBench(t, program)) })
 	}

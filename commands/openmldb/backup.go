@@ -42,7 +42,7 @@ func Backup(env commands.Env) spec.Command {
 		Flags: []spec.Flag{
 			{Name: "all", Kind: spec.ArgBool, Help: "every table of the cluster but the store's own"},
 			backupParallel,
-			{Name: "max-rate", Kind: spec.ArgRate, Help: "read no faster than this; job rate changes it while it runs"},
+			{Name: "max-rate", Kind: spec.ArgRate, Help: "read no faster than this; +, - and job rate change it while it runs"},
 			backupPatience, callTimeFlag,
 		},
 		Examples: []spec.Example{

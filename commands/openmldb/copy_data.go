@@ -37,7 +37,7 @@ func CopyData(env commands.Env) spec.Command {
 			{Name: "skip-existing", Short: "n", Kind: spec.ArgBool, Help: "look for every row in the target first, and leave alone those that are there; slower"},
 			{Name: "create", Kind: spec.ArgBool, Help: "create the target first, unless it is there, with the columns, indexes, TTLs and partitions of the table"},
 			{Name: "verify", Kind: spec.ArgBool, Help: "compare in the end what was copied with what the target has; exit 7 when they differ"},
-			{Name: "max-rate", Kind: spec.ArgRate, Help: "copy no faster than this; job rate changes it while it runs"},
+			{Name: "max-rate", Kind: spec.ArgRate, Help: "copy no faster than this; +, - and job rate change it while it runs"},
 			{Name: "patience", Kind: spec.ArgDuration, Default: "10m", Help: "give up when servers were away and nothing got any further for so long"},
 		}),
 		Examples: []spec.Example{

@@ -36,7 +36,7 @@ func Restore(env commands.Env) spec.Command {
 			{Name: "check", Kind: spec.ArgBool, Help: "read and compare every file first"},
 			{Name: "verify", Kind: spec.ArgBool, Help: "compare the table in the end with what the backup was made of"},
 			backupParallel,
-			{Name: "max-rate", Kind: spec.ArgRate, Help: "put no faster than this; job rate changes it while it runs"},
+			{Name: "max-rate", Kind: spec.ArgRate, Help: "put no faster than this; +, - and job rate change it while it runs"},
 			backupPatience, callTimeFlag,
 		},
 		Examples: []spec.Example{

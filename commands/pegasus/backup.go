@@ -40,8 +40,8 @@ func Backup(env commands.Env) spec.Command {
 		Topic:   "storage",
 		Summary: "back a table up to a block service, and check what arrived there",
 		Long: "Has the servers back the table up to a block service of their own configuration, and follows them until they have. First every primary makes a checkpoint, " +
-			"which disks feel; then they upload it, which the network feels: the servers' own limit of what they send is held at --max-rate meanwhile, and job rate " +
-			"raises it. " +
+			"which disks feel; then they upload it, which the network feels: the servers' own limit of what they send is held at --max-rate meanwhile, and the key + " +
+			"where it is followed, or job rate from another shell, raises it. " +
 			"Servers tell no progress; what is shown is derived from the files that arrive on the service, and from cold.backup.max.upload.file.size of the servers. " +
 			"What the primaries have on their disks is compared with the room that the service has, where it can be asked from here: too little of it refuses the backup. " +
 			"A backup cannot be cancelled. When a replica server is started again it never ends: that is reported as soon as no server uploads any more, and what " +
@@ -65,7 +65,7 @@ func Backup(env commands.Env) spec.Command {
 			{Line: "backup TableA hdfs_zjy /user/pegasus/backup --plan", Says: "what would be done, and what is in its way"},
 			{Line: "backup TableA disk --max-rate none --verify --yes", Says: "as fast as it goes, and compared in the end"},
 		},
-		SeeAlso: []string{"query_backup", "restore", "ls_backup", "verify_backup", "rm_backup", "add_backup_policy", "jobs"},
+		SeeAlso: []string{"query_backup", "restore", "ls_backup", "verify_backup", "rm_backup", "add_backup_policy", "jobs", "job rate"},
 		Change: func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
 			return planBackup(ctx, env, call)
 		},
@@ -254,7 +254,7 @@ func (x *tableBackup) step() spec.Step {
 	}
 	return spec.Step{
 		Text: x.text(), Objects: []string{x.app.Name}, Class: class,
-		Job: &spec.Job{Name: "backup", Identity: identity, Rate: x.limit.during, Run: x.run},
+		Job: x.limit.job(spec.Job{Name: "backup", Identity: identity, Run: x.run}),
 	}
 }
 

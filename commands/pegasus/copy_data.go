@@ -42,7 +42,7 @@ var copyFlags = slices.Concat(
 	[]spec.Flag{
 		{Name: "create", Kind: spec.ArgBool, Help: "create the target first, unless it is there, with the partition count and settings of the table in use"},
 		{Name: "verify", Kind: spec.ArgBool, Help: "compare in the end what was copied with what the target has; exit 7 when they differ"},
-		{Name: "max-rate", Kind: spec.ArgRate, Help: "copy no faster than this; job rate changes it while it runs"},
+		{Name: "max-rate", Kind: spec.ArgRate, Help: "copy no faster than this; +, - and job rate change it while it runs"},
 		{Name: "partitions", Kind: spec.ArgText, Help: "only these partitions of the table in use: 0-15,20"},
 		{Name: "patience", Kind: spec.ArgDuration, Default: "10m", Help: "give up when servers were away and nothing got any further for so long"},
 	})

@@ -173,7 +173,7 @@ func (x *tableRestore) steps(call *spec.Call, plan *spec.Plan) {
 	}
 	plan.Steps = append(plan.Steps, spec.Step{
 		Text: text, Objects: []string{x.want.NewName}, Class: spec.Alter, Undo: "drop " + x.want.NewName,
-		Job: &spec.Job{Name: "restore", Identity: identity, Rate: x.limit.during, Run: x.run},
+		Job: x.limit.job(spec.Job{Name: "restore", Identity: identity, Run: x.run}),
 	})
 	if len(x.settings) > 0 && !x.noWait {
 		plan.Steps = append(plan.Steps, x.settingsStep())

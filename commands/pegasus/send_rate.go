@@ -20,12 +20,15 @@ const (
 	sendRateNew = "nfs.max_send_rate_megabytes_per_disk"
 )
 
+// sendRateStep is how much the store's manual has one add at a time, MB/s.
+const sendRateStep = 50
+
 // usualSendRate is the limit that the store's manual has one begin with.
 const usualSendRate = "50MB/s"
 
 var sendRateFlag = spec.Flag{
 	Name: "max-rate", Kind: spec.ArgRate, Default: usualSendRate,
-	Help: "hold the servers' own limit of what they send at this meanwhile, for each disk from 2.4 on, for each server before; none leaves it alone; job rate changes it while it runs",
+	Help: "hold the servers' own limit of what they send at this meanwhile, for each disk from 2.4 on, for each server before; none leaves it alone; +, - and job rate change it while it runs",
 }
 
 // sender is what is asked of a cluster for the limit.
@@ -37,7 +40,7 @@ type sender interface {
 // sendRate is the limit of what the replica servers of a cluster send.
 type sendRate struct {
 	c       sender
-	command string // "" when it is left alone
+	command string // "" when it is left alone, and then there is no rate during it
 	was     string // MB/s
 	during  spec.Rate
 	now     int64 // MB/s, as it was set last
@@ -54,7 +57,7 @@ func megabytes(r spec.Rate) int64 {
 // alone; what a killed shell has left held is taken over. The caller adds its steps before it calls finish.
 func planSendRate(ctx context.Context, env commands.Env, call *spec.Call, c sender, plan *spec.Plan) (*sendRate, error) {
 	wanted := call.Rate(sendRateFlag.Name)
-	l := &sendRate{c: c, during: wanted}
+	l := &sendRate{c: c}
 	note := func(format string, args ...any) (*sendRate, error) {
 		plan.Notes = append(plan.Notes, fmt.Sprintf(format, args...))
 		return l, nil
@@ -79,16 +82,23 @@ func planSendRate(ctx context.Context, env commands.Env, call *spec.Call, c send
 	was, _ := strconv.ParseInt(values[0], 10, 64)
 	for _, h := range held {
 		if h.Setting == command && !h.Active && !h.Kept && h.Was != values[0] {
-			l.command, l.was, l.now, l.left = command, h.Was, was, true
+			l.command, l.was, l.during, l.now, l.left = command, h.Was, wanted, was, true
 			return note("%s is %s still, left so by a shell that was killed; it is put back to %s in the end", command, values[0], h.Was)
 		}
 	}
 	if was > 0 && was <= want {
 		return note("%s is %d, and left alone", command, was)
 	}
-	l.command, l.was, l.now = command, values[0], want
+	l.command, l.was, l.during, l.now = command, values[0], wanted, want
 	plan.Holds = append(plan.Holds, l.hold(want))
-	return note("%s is held at %d (it is %s), and put back in the end; job rate ID %dMB/s raises it meanwhile", command, want, values[0], want+50)
+	return note("%s is held at %d (it is %s), and put back in the end; the key + where it is followed, or job rate ID %dMB/s, raises it meanwhile",
+		command, want, values[0], want+sendRateStep)
+}
+
+// job makes a job keep to the limit.
+func (l *sendRate) job(j spec.Job) *spec.Job {
+	j.Rate, j.RateStep = l.during, spec.Rate{Bytes: sendRateStep * 1e6}
+	return &j
 }
 
 // finish adds the step that puts back what a killed shell has left.

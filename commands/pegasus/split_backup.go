@@ -36,7 +36,7 @@ func SplitBackup(env commands.Env) spec.Command {
 			spec.Flag{Name: "data-version", Kind: spec.ArgInt, Default: "1", Help: "how the target stores values: 1, or 0 for tables of releases 1.x"},
 			spec.Flag{Name: "parallel", Kind: spec.ArgInt, Default: "0", Help: "partitions worked on at once; 0 is one for each processor"},
 			spec.Flag{Name: "memory", Kind: spec.ArgInt, Default: "256", Help: "MiB held at most, besides what open files need"},
-			spec.Flag{Name: "max-rate", Kind: spec.ArgRate, Help: "read no faster than this; job rate changes it while it runs"},
+			spec.Flag{Name: "max-rate", Kind: spec.ArgRate, Help: "read no faster than this; +, - and job rate change it while it runs"},
 			spec.Flag{Name: "engine", Kind: spec.ArgEnum, Values: []string{nativeEngine, sparkEngine}, Default: nativeEngine, Help: "what does the work; spark prints a job for it"},
 			spec.Flag{Name: "temp", Kind: spec.ArgFile, Help: "a folder for temporary files, which are needed when neither number of partitions divides the other"},
 		),

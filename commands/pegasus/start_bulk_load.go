@@ -61,7 +61,7 @@ func StartBulkLoad(env commands.Env) spec.Command {
 			{Name: "file-provider-type", Short: "p", Kind: spec.ArgService, Required: true, Help: "the block service, as the servers' configuration calls it"},
 			{Name: "root-path", Short: "r", Kind: spec.ArgText, Required: true, Help: "the root of the input, as split_backup was told"},
 			{Name: "ingest-behind", Short: "i", Kind: spec.ArgBool, Help: "rows and deletions that the table has win over loaded rows"},
-			{Name: "max-rate", Kind: spec.ArgRate, Help: "hold the servers' own limit of what they send at this meanwhile, for each disk from 2.4 on, for each server before; job rate changes it while it runs"},
+			{Name: "max-rate", Kind: spec.ArgRate, Help: "hold the servers' own limit of what they send at this meanwhile, for each disk from 2.4 on, for each server before; +, - and job rate change it while it runs"},
 			{Name: "full-check", Kind: spec.ArgBool, Help: "first read every file: compare its MD5, and look at every key"},
 			{Name: "keep-settings", Kind: spec.ArgBool, Help: "hold no setting meanwhile"},
 		},
@@ -211,7 +211,7 @@ func (x *bulkLoad) identity() map[string]string {
 func (x *bulkLoad) step(class spec.Class) spec.Step {
 	st := spec.Step{
 		Text: x.text(), Objects: []string{x.app.Name}, Class: class,
-		Job: &spec.Job{Name: "load", Identity: x.identity(), Rate: x.rate, Run: x.run},
+		Job: &spec.Job{Name: "load", Identity: x.identity(), Run: x.run},
 	}
 	if x.noWait {
 		st.Text = "start to " + st.Text
@@ -258,6 +258,8 @@ func (x *bulkLoad) holdRate(ctx context.Context, env commands.Env, call *spec.Ca
 	if x.limit, err = planSendRate(ctx, env, call, x.c, x.plan); err != nil {
 		return err
 	}
+	load := &x.plan.Steps[len(x.plan.Steps)-1]
+	load.Job = x.limit.job(*load.Job)
 	x.limit.finish(x.plan)
 	for i := before; i < len(x.plan.Holds); i++ {
 		x.plan.Holds[i].Keep = x.noWait

@@ -17,6 +17,10 @@ type Job struct {
 	Identity map[string]string
 	// Rate is the limit to begin with (--max-rate); `job rate` puts another in its place, for later runs too.
 	Rate Rate
+	// RateStep is what the key + adds to the limit and - takes from it, at a terminal where somebody follows the job: of each
+	// kind that is limited at that moment, and never down to less than one step. The zero Rate doubles and halves the limit.
+	// A job that has no limit at that moment gets none by a key: whoever presses it is told so.
+	RateStep Rate
 	// Run does the work, from the beginning or from what Work.Restore answers. It ends soon after the context does, having
 	// saved; an error of kind Interrupted or PartlyDone leaves it to be resumed.
 	Run func(ctx context.Context, w Work) error

@@ -78,6 +78,48 @@ func (r Rate) String() string {
 	return strings.Join(parts, ",")
 }
 
+// mostRate bounds what keys raise a limit to: far beyond what any machine does, and a number that prints.
+const mostRate = 1e15
+
+// Raised is the limit after the key + of a job with that RateStep. The error, of kind Refused, says why there is none.
+func (r Rate) Raised(step Rate) (Rate, error) {
+	return r.moved(step, "raise", func(limit, by float64) float64 {
+		if by == 0 {
+			by = limit
+		}
+		return max(limit, min(limit+by, mostRate))
+	})
+}
+
+// Lowered is the limit after the key -, see Raised.
+func (r Rate) Lowered(step Rate) (Rate, error) {
+	return r.moved(step, "lower", func(limit, by float64) float64 {
+		if by == 0 {
+			return max(math.Floor(limit/2), min(limit, 1))
+		}
+		return max(limit-by, min(limit, by))
+	})
+}
+
+func (r Rate) moved(step Rate, what string, move func(limit, by float64) float64) (Rate, error) {
+	next, limited := r, false
+	for _, kind := range []struct {
+		limit *float64
+		by    float64
+	}{{&next.Rows, step.Rows}, {&next.Bytes, step.Bytes}} {
+		if *kind.limit > 0 && (kind.by > 0 || step == Rate{}) {
+			*kind.limit, limited = move(*kind.limit, kind.by), true
+		}
+	}
+	switch {
+	case !limited:
+		return r, Errorf(Refused, "no limit is set that keys could %s", what)
+	case next == r:
+		return r, Errorf(Refused, "the limit is %s, and keys %s it no further", r, what)
+	}
+	return next, nil
+}
+
 func plainNumber(n float64) string { return strconv.FormatFloat(n, 'f', -1, 64) }
 
 // Rate returns a flag declared ArgRate, no limit when it has neither value nor default.

@@ -130,6 +130,11 @@ func child(mode string) int {
 	if strings.Contains(mode, "nohup") {
 		signal.Ignore(syscall.SIGHUP)
 	}
+	var before *Terminal
+	if strings.Contains(mode, "before") {
+		before, _ = NewTerminal(Options{In: os.Stdin, Out: os.Stderr, Dumb: true})
+		watchKeys(before)
+	}
 	t, err := NewTerminal(Options{
 		In: os.Stdin, Out: os.Stdout, Assistant: a,
 		Color: !strings.Contains(mode, "mono"), Dumb: strings.Contains(mode, "dumb"),
@@ -137,6 +142,9 @@ func child(mode string) int {
 	if err != nil {
 		fmt.Printf("no terminal: %v\n", errors.Is(err, ErrNoTerminal))
 		return 2
+	}
+	if before != nil {
+		t.TakeOver(before)
 	}
 	a.wake = t.Wake
 	defer func() {
@@ -189,6 +197,8 @@ func run(t *Terminal, text string) {
 		stubborn()
 	case "hold":
 		hold()
+	case "keys":
+		watchKeys(t)
 	case "confirm":
 		answer, err := t.Confirm("really? ")
 		fmt.Printf("answer %q %v\n", answer, err)
@@ -239,6 +249,24 @@ func stubborn() {
 	fmt.Println("cancelled once")
 	<-abandoned
 	fmt.Println("abandoned")
+}
+
+// watchKeys runs until SIGUSR1 or Ctrl-C and tells of keys.
+func watchKeys(t *Terminal) {
+	ctx, stop := Running(context.Background(), nil)
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGUSR1)
+	defer signal.Stop(end)
+	unwatch, ok := t.WatchKeys("+-", func(key rune) { fmt.Printf("pressed %c\n", key) })
+	fmt.Printf("watching %t\n", ok)
+	select {
+	case <-ctx.Done():
+	case <-end:
+	}
+	unwatch()
+	unwatch()
+	stop()
+	fmt.Printf("watched, cause %v\n", CauseOf(ctx))
 }
 
 // hold runs until SIGUSR1.

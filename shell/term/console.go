@@ -111,13 +111,24 @@ func (t *Terminal) idle() {
 
 // receive waits for bytes, or for a poke, and queues the events they make.
 func (t *Terminal) receive(wait time.Duration) {
-	if rest := t.decoder.wait(); rest > 0 {
-		wait = min(wait, max(time.Until(t.lastByte.Add(rest)), time.Millisecond))
-	}
+	wait = t.restOfKey(wait)
 	if t.refresh.Load() {
 		wait = min(wait, max(typingPause-time.Since(t.lastByte), time.Millisecond))
 	}
 	readable, _ := t.waitInput(wait)
+	t.gather(readable)
+}
+
+// restOfKey shortens a wait to how long the rest of a key may take.
+func (t *Terminal) restOfKey(wait time.Duration) time.Duration {
+	if rest := t.decoder.wait(); rest > 0 {
+		wait = min(wait, max(time.Until(t.lastByte.Add(rest)), time.Millisecond))
+	}
+	return wait
+}
+
+// gather reads what there is and queues the events it makes.
+func (t *Terminal) gather(readable bool) {
 	var events []event
 	switch rest := t.decoder.wait(); {
 	case readable:
@@ -155,10 +166,14 @@ func (t *Terminal) enqueue(events []event) {
 func (t *Terminal) waitInput(wait time.Duration) (readable, woken bool) {
 	readable, woken = waitReadable(t.fd, t.wakeR, wait)
 	if woken {
-		var drained [64]byte
-		_, _ = unix.Read(t.wakeR, drained[:])
+		t.drainWake()
 	}
 	return readable, woken
+}
+
+func (t *Terminal) drainWake() {
+	var drained [64]byte
+	_, _ = unix.Read(t.wakeR, drained[:])
 }
 
 // next takes the oldest event.

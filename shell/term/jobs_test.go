@@ -16,7 +16,8 @@ import (
 )
 
 // jobControl is what a login shell does for one job: it runs the loop in a foreground process group of its own, takes
-// the terminal back when the job stops, and on a line of input continues it.
+// the terminal back when the job stops, and on a line of input continues it; after the line "bg" in the background, until
+// another line.
 func jobControl() int {
 	signal.Ignore(syscall.SIGTTOU) // the shell itself sets the terminal's group from the background
 	cmd := exec.Command(os.Args[0])
@@ -45,8 +46,18 @@ func jobControl() int {
 			return 1
 		}
 		fmt.Println("job stopped")
-		if _, err := lines.ReadString('\n'); err != nil {
+		line, err := lines.ReadString('\n')
+		if err != nil {
 			return 1
+		}
+		if strings.TrimSpace(line) == "bg" {
+			_ = unix.Kill(-cmd.Process.Pid, unix.SIGCONT)
+			fmt.Println("job in the background")
+			line, err := lines.ReadString('\n')
+			if err != nil {
+				return 1
+			}
+			fmt.Printf("the shell read %q\n", line)
 		}
 		if err := unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, cmd.Process.Pid); err != nil {
 			fmt.Println(err)

@@ -6,7 +6,7 @@
 //
 // The terminal is raw only while ReadLine waits. Between two lines, while a command runs, it is exactly as it was
 // found: Ctrl-C is a signal, children may read, and what is typed meanwhile is kept by the kernel and taken, in order,
-// by the next ReadLine.
+// by the next ReadLine. A command that runs no children may have single keys watched for (WatchKeys).
 package term
 
 import (

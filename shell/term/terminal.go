@@ -378,6 +378,12 @@ func (t *Terminal) ring() {
 	}
 }
 
+// TakeOver takes what was typed ahead at another Terminal of the same device, and closes that one.
+func (t *Terminal) TakeOver(other *Terminal) {
+	_ = other.Close()
+	t.queue, t.decoder, t.lastByte = other.queue, other.decoder, other.lastByte
+}
+
 // Width is the number of columns of the terminal now.
 func (t *Terminal) Width() int { columns, _ := windowSize(int(t.out.Fd())); return columns }
 

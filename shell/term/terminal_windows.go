@@ -99,6 +99,12 @@ func (t *Terminal) ReadSecret(question string) (string, error) {
 // Wake does nothing: there is nothing to redraw.
 func (t *Terminal) Wake() {}
 
+// WatchKeys cannot: the console gives whole lines.
+func (t *Terminal) WatchKeys(string, func(key rune)) (stop func(), ok bool) { return func() {}, false }
+
+// TakeOver closes another Terminal; it has read nothing ahead that is kept.
+func (t *Terminal) TakeOver(other *Terminal) { _ = other.Close() }
+
 // Width is the number of columns of the console now.
 func (t *Terminal) Width() int { width, _ := t.size(); return width }
 

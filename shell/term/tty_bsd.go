@@ -12,7 +12,8 @@ const (
 	reqGetModes      = unix.TIOCGETA
 	reqSetModes      = unix.TIOCSETA
 	reqSetModesFlush = unix.TIOCSETAF
-	modeUTF8         = 0 // not all of them have it
+	modeUTF8         = 0    // not all of them have it
+	noKey            = 0xff // _POSIX_VDISABLE
 )
 
 // waitReadable waits until either descriptor can be read or has ended. It is select and not poll because poll of

@@ -11,6 +11,7 @@ const (
 	reqSetModes      = unix.TCSETS
 	reqSetModesFlush = unix.TCSETSF
 	modeUTF8         = unix.IUTF8 // the kernel erases whole runes
+	noKey            = 0          // _POSIX_VDISABLE
 )
 
 // waitReadable waits until either descriptor can be read or has ended.

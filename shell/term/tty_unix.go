@@ -40,6 +40,19 @@ func rawModes(modes unix.Termios) unix.Termios {
 	return modes
 }
 
+// suspendKey is Ctrl-Z, which a keyWatch must hear of before it stops the process.
+const suspendKey = 0x1a
+
+// keyModes gives every key to the reader at once and unechoed, except for those that end what runs: they are signals still.
+func keyModes(modes unix.Termios) unix.Termios {
+	if modes.Cc[unix.VSUSP] == suspendKey {
+		modes.Cc[unix.VSUSP] = noKey
+	}
+	modes.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON
+	modes.Cc[unix.VMIN], modes.Cc[unix.VTIME] = 1, 0
+	return modes
+}
+
 // hiddenModes reads whole lines without showing them, except for the line end.
 func hiddenModes(modes unix.Termios) unix.Termios {
 	modes = askingModes(modes)

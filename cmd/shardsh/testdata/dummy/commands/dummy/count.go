@@ -19,6 +19,7 @@ import (
 type counting struct {
 	to          int64
 	gate, began string
+	stubborn    bool // it does not look at its context
 }
 
 // count is a word whose job takes as long as a test wants.
@@ -33,6 +34,7 @@ func count(env commands.Env) spec.Command {
 			{Name: "began", Kind: spec.ArgFile, Help: "gets a line with where each run began"},
 			{Name: "source", Kind: spec.ArgFile, Help: "holds what the source is"},
 			{Name: "max-rate", Kind: spec.ArgRate, Help: "a limit"},
+			{Name: "stubborn", Kind: spec.ArgBool, Help: "go on although it is told to end"},
 			{Name: "password", Secret: true, Help: "a secret"},
 		},
 		Change: func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
@@ -47,13 +49,13 @@ func count(env commands.Env) spec.Command {
 			if err != nil {
 				return nil, err
 			}
-			c := counting{call.ArgInt(0), call.String("gate"), call.String("began")}
+			c := counting{call.ArgInt(0), call.String("gate"), call.String("began"), call.Bool("stubborn")}
 			identity := map[string]string{"source": source, "to": call.Arg(0)}
 			step := func(name string) spec.Step {
 				return spec.Step{
 					Text: name + " to " + call.Arg(0), Objects: []string{"first"}, Class: spec.Risky,
 					Job: &spec.Job{
-						Name: name, Identity: identity, Rate: call.Rate("max-rate"),
+						Name: name, Identity: identity, Rate: call.Rate("max-rate"), RateStep: spec.Rate{Bytes: 5e6},
 						Run: func(ctx context.Context, w spec.Work) error { return c.run(ctx, name, w) },
 					},
 				}
@@ -114,14 +116,20 @@ func (c counting) begin(name string, n int64) error {
 	return errors.Join(err, f.Close())
 }
 
-// wait waits until the gate of the job is beyond n: "count 40" in the file lets it go to 40.
+// wait waits until the gate of the job is beyond n: "count 40" in the file lets it go to 40, and "panic" breaks it.
 func (c counting) wait(ctx context.Context, name string, n int64, show func()) error {
+	if c.stubborn {
+		ctx = context.WithoutCancel(ctx)
+	}
 	for c.gate != "" {
 		text, err := content(c.gate)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		which, number, _ := strings.Cut(text, " ")
+		if which == "panic" {
+			panic("counting is broken")
+		}
 		if open, err := strconv.ParseInt(number, 10, 64); err == nil && (which != name || n < open) {
 			break
 		}
