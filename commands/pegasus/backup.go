@@ -236,7 +236,6 @@ func planBackup(ctx context.Context, env commands.Env, call *spec.Call) (*spec.P
 		plan.Notes = append(plan.Notes, "raise it in phase 2 only, when checkpoints are made and disks have calmed down, by 50 at a time")
 	}
 	plan.Steps = []spec.Step{x.step()}
-	x.limit.finish(plan)
 	plan.Answers = x.answer
 	return plan, nil
 }

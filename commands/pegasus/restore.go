@@ -155,7 +155,6 @@ func planRestore(ctx context.Context, env commands.Env, call *spec.Call) (*spec.
 		return nil, err
 	}
 	x.steps(call, plan)
-	x.limit.finish(plan)
 	return plan, nil
 }
 

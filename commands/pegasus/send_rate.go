@@ -41,10 +41,8 @@ type sender interface {
 type sendRate struct {
 	c       sender
 	command string // "" when it is left alone, and then there is no rate during it
-	was     string // MB/s
 	during  spec.Rate
 	now     int64 // MB/s, as it was set last
-	left    bool  // by a shell that was killed
 }
 
 // megabytes is a rate as servers take it.
@@ -54,7 +52,7 @@ func megabytes(r spec.Rate) int64 {
 }
 
 // planSendRate looks what the limit is, and has a plan hold it lower. Where servers disagree, or have a lower one, it is left
-// alone; what a killed shell has left held is taken over. The caller adds its steps before it calls finish.
+// alone; what a killed shell has left held is put back by the hold of this one.
 func planSendRate(ctx context.Context, env commands.Env, call *spec.Call, c sender, plan *spec.Plan) (*sendRate, error) {
 	wanted := call.Rate(sendRateFlag.Name)
 	l := &sendRate{c: c}
@@ -80,17 +78,17 @@ func planSendRate(ctx context.Context, env commands.Env, call *spec.Call, c send
 		return nil, err
 	}
 	was, _ := strconv.ParseInt(values[0], 10, 64)
-	for _, h := range held {
-		if h.Setting == command && !h.Active && !h.Kept && h.Was != values[0] {
-			l.command, l.was, l.during, l.now, l.left = command, h.Was, wanted, was, true
-			return note("%s is %s still, left so by a shell that was killed; it is put back to %s in the end", command, values[0], h.Was)
-		}
-	}
-	if was > 0 && was <= want {
+	left := slices.IndexFunc(held, func(h commands.Held) bool {
+		return h.Setting == command && !h.Active && !h.Kept && h.Was != values[0]
+	})
+	if left < 0 && was > 0 && was <= want {
 		return note("%s is %d, and left alone", command, was)
 	}
-	l.command, l.was, l.during, l.now = command, values[0], wanted, want
+	l.command, l.during, l.now = command, wanted, want
 	plan.Holds = append(plan.Holds, l.hold(want))
+	if left >= 0 {
+		return note("%s is %s still, left so by a shell that was killed; it is held at %d, and put back to %s in the end", command, values[0], want, held[left].Was)
+	}
 	return note("%s is held at %d (it is %s), and put back in the end; the key + where it is followed, or job rate ID %dMB/s, raises it meanwhile",
 		command, want, values[0], want+sendRateStep)
 }
@@ -99,18 +97,6 @@ func planSendRate(ctx context.Context, env commands.Env, call *spec.Call, c send
 func (l *sendRate) job(j spec.Job) *spec.Job {
 	j.Rate, j.RateStep = l.during, spec.Rate{Bytes: sendRateStep * 1e6}
 	return &j
-}
-
-// finish adds the step that puts back what a killed shell has left.
-func (l *sendRate) finish(plan *spec.Plan) {
-	if !l.left {
-		return
-	}
-	plan.Steps = append(plan.Steps, spec.Step{
-		Text: fmt.Sprintf("put %s back to %s", l.command, l.was), Objects: []string{l.command}, Class: spec.Alter,
-		Apply: func(ctx context.Context, _ spec.Report) error { return l.write(ctx, l.was) },
-	})
-	plan.Ends = append(plan.Ends, l.command)
 }
 
 func (l *sendRate) hold(want int64) spec.Hold {

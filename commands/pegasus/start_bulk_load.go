@@ -260,7 +260,6 @@ func (x *bulkLoad) holdRate(ctx context.Context, env commands.Env, call *spec.Ca
 	}
 	load := &x.plan.Steps[len(x.plan.Steps)-1]
 	load.Job = x.limit.job(*load.Job)
-	x.limit.finish(x.plan)
 	for i := before; i < len(x.plan.Holds); i++ {
 		x.plan.Holds[i].Keep = x.noWait
 	}
