@@ -36,7 +36,7 @@ func sandboxLoseWord(s *Shell) spec.Command {
 	w.Long = "Steers the emulated cluster, here or in another process that serves it. A real cluster is refused. " +
 		"Of a meta server of Pegasus the metadata store is lost, in place of what ZooKeeper holds, and the meta server that leads " +
 		"goes with it: the next one to lead knows no table until it is told to recover."
-	w.Examples = []spec.Example{{Line: "sandbox lose .32:34801 --yes=.32:34801", Says: "its disk is gone; sandbox start brings it back empty", Setup: []string{"ls"}}}
+	w.Examples = []spec.Example{{Line: "sandbox lose .32:34801 --yes=.32:34801", Says: "its disk is gone; sandbox start brings it back empty"}}
 	change := w.Change
 	w.Change = func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
 		p, err := change(ctx, call)
@@ -57,7 +57,7 @@ func sandboxSlowWord(s *Shell) spec.Command {
 			{Name: "by", Kind: spec.ArgDuration, Help: "how much later it answers everything; 0 ends it"},
 		},
 		Long:     "Answers of the node come that much later, and so do writes to partitions that have a replica on it.",
-		Examples: []spec.Example{{Line: "sandbox slow .32:34801 50ms", Says: "every answer takes 50 ms longer", Setup: []string{"ls"}}},
+		Examples: []spec.Example{{Line: "sandbox slow .32:34801 50ms", Says: "every answer takes 50 ms longer"}},
 		SeeAlso:  []string{"sandbox list", "sandbox pause"},
 		Change: func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
 			by, err := spec.ParseDuration(call.Arg(1), time.Second)
@@ -90,7 +90,7 @@ func sandboxFillWord(s *Shell) spec.Command {
 		},
 		Long: "The node then answers as the store does when its disks fill up: Pegasus refuses writes to partitions with a replica " +
 			"on a disk of which less than 10 % is free, and puts no new replicas there.",
-		Examples: []spec.Example{{Line: "sandbox fill .32:34801", Says: "its disks are full", Setup: []string{"ls"}}},
+		Examples: []spec.Example{{Line: "sandbox fill .32:34801", Says: "its disks are full"}},
 		SeeAlso:  []string{"sandbox list", "sandbox lose"},
 		Change: func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
 			percent := int64(100)
@@ -125,7 +125,7 @@ func sandboxPartitionWord(s *Shell) spec.Command {
 			{Name: "other", Kind: spec.ArgEndpoint, Help: "another one of the same cluster"},
 		},
 		Long:     "Neither hears the other any more; clients still reach both. The cut stays, over restarts too, until sandbox heal.",
-		Examples: []spec.Example{{Line: "sandbox partition .31:34801 .32:34801", Says: "two replica servers lose sight of each other", Setup: []string{"ls"}}},
+		Examples: []spec.Example{{Line: "sandbox partition .31:34801 .32:34801", Says: "two replica servers lose sight of each other"}},
 		SeeAlso:  []string{"sandbox heal", "sandbox list"},
 		Change: func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
 			a, err := s.sandboxNode(ctx, call, call.Arg(0))
@@ -147,7 +147,7 @@ func sandboxHealWord(s *Shell) spec.Command {
 		Name: "sandbox heal", Topic: "sandbox", Offline: true, Summary: "mend all cuts between nodes of the sandbox cluster in use",
 		Examples: []spec.Example{{
 			Line: "sandbox heal", Says: "everybody hears everybody",
-			Setup: []string{"ls", "sandbox partition .31:34801 .32:34801"},
+			Setup: []string{"sandbox partition .31:34801 .32:34801"},
 		}},
 		SeeAlso: []string{"sandbox partition"},
 		Change: func(_ context.Context, call *spec.Call) (*spec.Plan, error) {
@@ -162,7 +162,7 @@ func sandboxThrottleWord(s *Shell) spec.Command {
 		Name: "sandbox throttle", Topic: "sandbox", Offline: true, Summary: "bound the writes that each node of the sandbox cluster in use takes",
 		Args:     []spec.Arg{{Name: "writes", Kind: spec.ArgInt, Help: "writes per second and node; 0 ends it"}},
 		Long:     "Writes beyond it are answered as an overloaded node of the store answers them.",
-		Examples: []spec.Example{{Line: "sandbox throttle 100", Says: "100 writes per second and node", Setup: []string{"ls"}}},
+		Examples: []spec.Example{{Line: "sandbox throttle 100", Says: "100 writes per second and node"}},
 		SeeAlso:  []string{"sandbox list"},
 		Change: func(_ context.Context, call *spec.Call) (*spec.Plan, error) {
 			n := call.ArgInt(0)
@@ -191,12 +191,12 @@ func sandboxBreakWord(s *Shell) spec.Command {
 			"accepted: it is carried out, and nothing is answered. before-answer: it is carried out, and the connection is cut. " +
 			"meta.skipped:cure is no call: so often the meta server does not look after its partitions.",
 		Examples: []spec.Example{
-			{Line: "sandbox break", Says: "all points, and which are armed", Setup: []string{"ls"}},
-			{Line: "sandbox break meta.accepted:create", Says: "the next create is carried out but not answered", Setup: []string{"ls"}},
+			{Line: "sandbox break", Says: "all points, and which are armed"},
+			{Line: "sandbox break meta.accepted:create", Says: "the next create is carried out but not answered"},
 		},
 		SeeAlso: []string{"sandbox list"},
 		Change: func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
-			c, done, err := s.control(ctx, call.Cluster)
+			c, done, err := s.steered(ctx, call.Cluster)
 			if err != nil {
 				return nil, err
 			}
@@ -245,7 +245,7 @@ func (s *Shell) faultPlan(call *spec.Call, title, undo string, objects []string,
 	return &spec.Plan{Title: title, Steps: []spec.Step{{
 		Text: title, Objects: objects, Class: spec.Alter, Undo: undo,
 		Apply: func(ctx context.Context, _ spec.Report) error {
-			c, done, err := s.control(ctx, call.Cluster)
+			c, done, err := s.steered(ctx, call.Cluster)
 			if err != nil {
 				return err
 			}
@@ -257,7 +257,7 @@ func (s *Shell) faultPlan(call *spec.Call, title, undo string, objects []string,
 
 // sandboxNode is the endpoint of the node a person means.
 func (s *Shell) sandboxNode(ctx context.Context, call *spec.Call, name string) (string, error) {
-	c, done, err := s.control(ctx, call.Cluster)
+	c, done, err := s.steered(ctx, call.Cluster)
 	if err != nil {
 		return "", err
 	}

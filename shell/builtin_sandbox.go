@@ -34,6 +34,20 @@ func (s *Shell) control(ctx context.Context, name string) (*sandbox.Client, func
 	return c, none, err
 }
 
+// steered is control for what is done to the cluster in use: one of this shell starts for that when nothing has needed it
+// yet.
+func (s *Shell) steered(ctx context.Context, name string) (*sandbox.Client, func(), error) {
+	c, done, err := s.control(ctx, name)
+	if err != nil || name == "" {
+		return c, done, err
+	}
+	if t, err := s.find(name); err != nil || t.settings["sandbox"] != "" {
+		return c, done, err
+	}
+	_, err = s.sandbox.open(ctx, name)
+	return c, done, err
+}
+
 func sandboxListWord(s *Shell) spec.Command {
 	return spec.Command{
 		Name: "sandbox list", Topic: "sandbox", Offline: true,
@@ -89,12 +103,11 @@ func (s *Shell) sandboxNodeWord(verb, summary, opposite, state string, do func(c
 		Args: []spec.Arg{{Name: "node", Kind: spec.ArgEndpoint, Help: "its endpoint, or the end of it: .32"}},
 		Long: "Steers the emulated cluster, here or in another process that serves it. A real cluster is refused.",
 		Examples: []spec.Example{{
-			Line: "sandbox " + verb + " .32:34801", Says: summary,
-			Setup: append([]string{"ls"}, map[string][]string{"start": {"sandbox kill .32:34801"}}[verb]...),
+			Line: "sandbox " + verb + " .32:34801", Says: summary, Setup: map[string][]string{"start": {"sandbox kill .32:34801"}}[verb],
 		}},
 		SeeAlso: []string{"sandbox list", "sandbox " + opposite},
 		Change: func(ctx context.Context, call *spec.Call) (*spec.Plan, error) {
-			c, done, err := s.control(ctx, call.Cluster)
+			c, done, err := s.steered(ctx, call.Cluster)
 			if err != nil {
 				return nil, err
 			}

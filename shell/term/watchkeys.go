@@ -23,8 +23,8 @@ type keyWatch struct {
 // WatchKeys has the wanted keys, which are ASCII, call press while a command runs, from a goroutine of its own and one after
 // the other. A key is one only where a line would begin; whatever else is typed meanwhile is taken, in order, by the next
 // ReadLine. Nothing is echoed, and Ctrl-C and Ctrl-\ are signals still, and Ctrl-Z stops the process with the terminal
-// as it was found. In the background the terminal is left alone. stop puts the modes back and returns when nothing is read any more; ReadLine, Confirm and ReadSecret must wait for
-// it. ok tells whether keys can be read at all.
+// as it was found. In the background the terminal is left alone. stop puts the modes back and returns when nothing is read
+// any more; ReadLine, Confirm and ReadSecret must wait for it. ok tells whether keys can be read at all.
 func (t *Terminal) WatchKeys(wanted string, press func(key rune)) (stop func(), ok bool) {
 	if t.closed || t.signal.Load() != nil {
 		return func() {}, false
