@@ -109,12 +109,6 @@ func TestUnseenBackupIsNotChecked(t *testing.T) {
 	}
 }
 
-// silent is a report that nobody reads.
-type silent struct{}
-
-func (silent) Progress(int64, int64, string) {}
-func (silent) Detail(string, ...any)         {}
-
 // put writes a backup to a service.
 func put(t *testing.T, s storage.Service) {
 	t.Helper()
