@@ -169,7 +169,8 @@ func TestFSFaultsFull(t *testing.T) {
 		}
 	}()
 	l := newFSLab(t, fmt.Sprintf("[block_service.small]\ntype = local_service\nargs = %q\n", small))
-	l.refused(3, "fs put in small:/x --parallel 2", "no space left", "make room, or use another place", "to go on: job resume j1")
+	l.refused(5, "fs put in small:/x", "4 MiB free", "make room, or name another place")
+	l.refused(3, "fs put in small:/x --parallel 2 --force --yes=small:/x", "no space left", "make room, or use another place", "to go on: job resume j1")
 	l.whole(small)
 	if err := unix.Mount("tmpfs", small, "tmpfs", unix.MS_REMOUNT, "size=64m"); err != nil {
 		t.Fatal(err)
