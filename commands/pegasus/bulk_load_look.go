@@ -185,12 +185,7 @@ func (x *bulkLoad) noRoom(d driver.Disk) string {
 			more += x.input.Partitions[r.Partition].Size
 		}
 	}
-	used := d.Capacity - d.Available
-	if d.Capacity <= 0 || float64(used)+float64(more) <= float64(d.Capacity)/100*fullest {
-		return ""
-	}
-	return fmt.Sprintf("%s of %s are used, and the files take %s: servers do not write to a disk that is over %d %% full",
-		inMebi(used), inMebi(d.Capacity), inMebi(more), fullest)
+	return overfull(d, "the files take", more)
 }
 
 // checkStep reads the whole input before anything is sent.

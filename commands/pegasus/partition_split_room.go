@@ -37,7 +37,7 @@ func (s *doubling) room(ctx context.Context, a driver.App) (blockers []spec.Bloc
 			continue
 		}
 		for _, d := range answer.disks {
-			if why := noRoom(d, a, sample); why != "" {
+			if why := s.noRoom(d, a, sample); why != "" {
 				blockers = append(blockers, spec.Blocker{Object: d.Tag + " of " + answer.node, Why: why})
 			}
 		}
@@ -53,19 +53,28 @@ func (s *doubling) room(ctx context.Context, a driver.App) (blockers []spec.Bloc
 }
 
 // noRoom says why a disk has no room for the split of a table, "" when it has.
-func noRoom(d driver.Disk, a driver.App, sample *driver.Sample) string {
+func (s *doubling) noRoom(d driver.Disk, a driver.App, sample *driver.Sample) string {
 	var table int64
 	for _, r := range d.Replicas {
 		if r.AppID == a.ID {
 			table += int64(sample.Replicas[driver.ReplicaID{App: a.ID, Partition: r.Partition}][diskCounter] * mebi)
 		}
 	}
-	used := d.Capacity - d.Available
-	if d.Capacity <= 0 || float64(used)+splitRoom*float64(table) <= float64(d.Capacity)/100*fullest {
+	return overfull(d, "the split may take", splitRoom*table)
+}
+
+// writable is how much more a disk takes before servers stop writing to it; below 0 when they have.
+func writable(d driver.Disk) int64 {
+	return int64(float64(d.Capacity)/100*fullest) - (d.Capacity - d.Available)
+}
+
+// overfull says why a disk has no room for so many bytes more, "" when it has or tells no capacity. what is who wants them.
+func overfull(d driver.Disk, what string, more int64) string {
+	if d.Capacity <= 0 || more <= writable(d) {
 		return ""
 	}
-	return fmt.Sprintf("%s of %s are used, and the split may take %s: servers do not write to a disk that is over %d %% full",
-		inMebi(used), inMebi(d.Capacity), inMebi(splitRoom*table), fullest)
+	return fmt.Sprintf("%s of %s are used, and %s %s: servers do not write to a disk that is over %d %% full",
+		inMebi(d.Capacity-d.Available), inMebi(d.Capacity), what, inMebi(more), fullest)
 }
 
 func inMebi(bytes int64) string { return fmt.Sprintf("%d MiB", bytes/mebi) }

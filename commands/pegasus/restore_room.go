@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	driver "shardsh/cluster/pegasus"
 	"shardsh/commands"
 	"shardsh/commands/spec"
 )
@@ -33,7 +32,7 @@ func (x *tableRestore) lookAtDisks(ctx context.Context, plan *spec.Plan) error {
 				plan.Notes = append(plan.Notes, fmt.Sprintf("whether the nodes have room is not known: %s tells no capacity of %s", answer.node, d.Tag))
 				return nil
 			}
-			free += writable(d)
+			free += max(writable(d), 0)
 		}
 	}
 	copies := max(min(int(x.table.App.MaxReplicaCount), len(nodes)), 1)
@@ -48,10 +47,4 @@ func (x *tableRestore) lookAtDisks(ctx context.Context, plan *spec.Plan) error {
 		Object: x.want.NewName, Why: fmt.Sprintf("%s: servers do not write to a disk that is over %d %% full; drop what is not needed, or add nodes", text, fullest),
 	})
 	return nil
-}
-
-// writable is how much more a disk takes before servers stop writing to it.
-func writable(d driver.Disk) int64 {
-	used := d.Capacity - d.Available
-	return max(int64(float64(d.Capacity)/100*fullest)-used, 0)
 }
