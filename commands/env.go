@@ -4,6 +4,7 @@ package commands
 
 import (
 	"context"
+	"slices"
 
 	"shardsh/cluster"
 	"shardsh/commands/spec"
@@ -28,6 +29,16 @@ type Block struct {
 	Name, Type string
 	Sandbox    bool   // it is a directory of the sandbox
 	Where      string // args of its section, "" for the sandbox's
+}
+
+// BlockNamed finds a block service by its name.
+func BlockNamed(env Env, name string) (b Block, found bool) {
+	all := env.Blocks()
+	i := slices.IndexFunc(all, func(b Block) bool { return b.Name == name })
+	if i < 0 {
+		return b, false
+	}
+	return all[i], true
 }
 
 // Held is a setting kept at another value (spec.Hold).

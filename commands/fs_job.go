@@ -240,10 +240,8 @@ func (r *transferRun) ended(err error) error {
 
 // where is a place as journals name it: what its service is now may be something else tomorrow.
 func where(env Env, l storage.Location) string {
-	for _, b := range env.Blocks() {
-		if b.Name == l.Service && !b.Sandbox {
-			return strings.TrimSpace(fmt.Sprintf("%s (%s %s)", l, b.Type, b.Where))
-		}
+	if b, found := BlockNamed(env, l.Service); found && !b.Sandbox {
+		return strings.TrimSpace(fmt.Sprintf("%s (%s %s)", l, b.Type, b.Where))
 	}
 	return l.String()
 }

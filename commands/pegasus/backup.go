@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -144,12 +143,11 @@ type serviceView struct {
 
 // viewService opens a block service by the name that the servers have for it.
 func viewService(ctx context.Context, env commands.Env, c admin, service string) (v serviceView, err error) {
-	blocks := env.Blocks()
-	i := slices.IndexFunc(blocks, func(b commands.Block) bool { return b.Name == service })
-	if i < 0 {
+	block, found := commands.BlockNamed(env, service)
+	if !found {
 		return v, nil
 	}
-	v.block = &blocks[i]
+	v.block = &block
 	if v.block.Type == storage.S3Type {
 		return v, nil
 	}
@@ -322,10 +320,9 @@ func (x *tableBackup) lookAtRoom(ctx context.Context, plan *spec.Plan) error {
 
 // hdfsRoot is the root of an HDFS of this shell's configuration, "" where there is none or it is not known.
 func hdfsRoot(env commands.Env, service string) string {
-	for _, b := range env.Blocks() {
-		if _, root, ok := strings.Cut(b.Where, " "); b.Name == service && b.Type == storage.HDFSType && ok && strings.Trim(root, "/ ") != "" {
-			return strings.TrimSpace(root)
-		}
+	b, found := commands.BlockNamed(env, service)
+	if _, root, ok := strings.Cut(b.Where, " "); found && b.Type == storage.HDFSType && ok && strings.Trim(root, "/ ") != "" {
+		return strings.TrimSpace(root)
 	}
 	return ""
 }

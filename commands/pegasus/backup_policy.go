@@ -99,7 +99,7 @@ func planAddPolicy(ctx context.Context, env commands.Env, call *spec.Call) (*spe
 
 func policyNotes(env commands.Env, p driver.BackupPolicy) []string {
 	var notes []string
-	if !slices.ContainsFunc(env.Blocks(), func(b commands.Block) bool { return b.Name == p.Provider }) {
+	if _, found := commands.BlockNamed(env, p.Provider); !found {
 		notes = append(notes, fmt.Sprintf("this shell's config.ini has no block service %s: its backups cannot be listed or checked from here", p.Provider))
 	}
 	if p.Every%(24*time.Hour) != 0 {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"text/template"
@@ -198,24 +197,23 @@ var (
 
 // hdfsOf reads where a block service is, and its root.
 func hdfsOf(env commands.Env, name string) (hdfsURL, string, error) {
-	blocks := env.Blocks()
-	i := slices.IndexFunc(blocks, func(b commands.Block) bool { return b.Name == name })
+	b, found := commands.BlockNamed(env, name)
 	switch {
-	case i < 0 || blocks[i].Type != storage.HDFSType:
+	case !found || b.Type != storage.HDFSType:
 		return hdfsURL{}, "", noJob("%s is no %s, and the library has nothing for others", name, storage.HDFSType)
-	case blocks[i].Sandbox:
+	case b.Sandbox:
 		return hdfsURL{}, "", noJob("%s is a folder of the sandbox, where Spark sees no HDFS", name)
 	}
-	args := strings.Fields(blocks[i].Where)
+	args := strings.Fields(b.Where)
 	if len(args) == 0 {
 		return hdfsURL{}, "", noJob("%s has no args", name)
 	}
 	const defaultPort = "8020" // of Hadoop, where a URL has none
-	host, port, found := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(args[0], "hdfs://"), "/"), ":")
+	host, port, ported := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(args[0], "hdfs://"), "/"), ":")
 	switch {
 	case !plainHost.MatchString(host):
 		return hdfsURL{}, "", noJob("the library takes one name node or name service, by its name, and %s is %s", name, args[0])
-	case found && port != defaultPort:
+	case ported && port != defaultPort:
 		return hdfsURL{}, "", noJob("the library finds a name node at port %s only, and %s is %s", defaultPort, name, args[0])
 	}
 	return hdfsURL{"hdfs://" + host, port}, strings.Join(args[1:], " "), nil
