@@ -76,26 +76,6 @@ func (k *kerberos) ticket(ctx context.Context) (*ticket, error) {
 
 var errSlowKDC = &reasoned{NoAnswer, errors.New("the KDC does not answer")}
 
-// await makes a call of the library, which knows no contexts, and bounds itself by some seconds for each KDC.
-func await[T any](ctx context.Context, call func() (T, error)) (T, error) {
-	type answer struct {
-		value T
-		err   error
-	}
-	done := make(chan answer, 1)
-	go func() {
-		value, err := call()
-		done <- answer{value, err}
-	}()
-	select {
-	case a := <-done:
-		return a.value, a.err
-	case <-ctx.Done():
-		var none T
-		return none, context.Cause(ctx)
-	}
-}
-
 // exchange gets tickets for the namenodes, so that the making of a connection asks no KDC. A namenode that the KDC does not
 // know may be one that is not needed.
 func (k *kerberos) exchange(t *ticket) error {

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,24 +43,14 @@ func (l *local) Room(ctx context.Context, dir string) (Room, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.config.timeout())
 	defer cancel()
-	type answer struct {
-		room Room
-		err  error
-	}
-	told := make(chan answer, 1)
-	go func() { // which a file system of the network may hold for ever
+	r, err := await(ctx, func() (Room, error) { // which a file system of the network may hold for ever
 		free, total, err := nearestRoom(filepath.Join(l.dir, filepath.FromSlash(p)))
-		told <- answer{Room{Free: atMost(free, 1), Total: atMost(total, 1), Copies: 1}, err}
-	}()
-	select {
-	case a := <-told:
-		if a.err != nil {
-			return Room{}, l.fail(askRoom, a.err)
-		}
-		return a.room, nil
-	case <-ctx.Done():
-		return Room{}, l.fail(askRoom, ctx.Err())
+		return Room{Free: atMost(free, 1), Total: atMost(total, 1), Copies: 1}, err
+	})
+	if err != nil {
+		return Room{}, l.fail(askRoom, cmp.Or(ctx.Err(), err))
 	}
+	return r, nil
 }
 
 // nearestRoom asks for a directory, and for those above it while there is none.
