@@ -3,6 +3,7 @@ package shell
 import (
 	"context"
 
+	"shardsh/commands"
 	"shardsh/commands/spec"
 )
 
@@ -27,13 +28,7 @@ func builtins(s *Shell) []spec.Command {
 // whereRecord is what words that move the session answer.
 func (s *Shell) whereRecord() *spec.Table {
 	name, table := s.session.where()
-	cell := func(text string) any {
-		if text == "" {
-			return nil
-		}
-		return text
-	}
-	return spec.Record(spec.Columns("system", "cluster", "table"), cell(s.session.system()), cell(name), cell(table))
+	return spec.Record(spec.Columns("system", "cluster", "table"), commands.Word(s.session.system()), commands.Word(name), commands.Word(table))
 }
 
 func exitWord() spec.Command {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"shardsh/cluster/sandbox"
+	"shardsh/commands"
 	"shardsh/commands/spec"
 )
 
@@ -41,7 +42,7 @@ func (s *Shell) steered(ctx context.Context, name string) (*sandbox.Client, func
 	if err != nil || name == "" {
 		return c, done, err
 	}
-	if t, err := s.find(name); err != nil || t.settings["sandbox"] != "" {
+	if t, err := s.find(name); err != nil || !t.own {
 		return c, done, err
 	}
 	_, err = s.sandbox.open(ctx, name)
@@ -69,7 +70,7 @@ func sandboxListWord(s *Shell) spec.Command {
 			}
 			var rows []spec.Row
 			for _, n := range nodes {
-				rows = append(rows, spec.Row{n.Cluster, n.System, n.Role, n.Endpoint, n.State, int64(n.PID), fmt.Sprintf("÷ %d", n.Timers), orNone(n.Faults)})
+				rows = append(rows, spec.Row{n.Cluster, n.System, n.Role, n.Endpoint, n.State, int64(n.PID), fmt.Sprintf("÷ %d", n.Timers), commands.Word(n.Faults)})
 			}
 			cols := spec.Columns("cluster", "system", "role", "endpoint", "state", "pid", "timers", "faults")
 			cols[5].Kind = spec.Int
@@ -148,14 +149,6 @@ func (s *Shell) nodeState(ctx context.Context, cluster, endpoint, want string) (
 		return spec.State{Kind: spec.Done, Why: "it is " + want + " already"}, nil
 	}
 	return spec.State{}, err
-}
-
-// orNone is a cell without a value for "".
-func orNone(text string) any {
-	if text == "" {
-		return nil
-	}
-	return text
 }
 
 func findNode(ctx context.Context, c *sandbox.Client, name string) (sandbox.NodeStatus, error) {

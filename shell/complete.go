@@ -60,7 +60,7 @@ func (a assistant) candidates(words []string, current string) ([]candidate, bool
 
 // arguments lists what may follow a command's name.
 func (a assistant) arguments(found []*spec.Command, n int, words []string, current string) ([]candidate, bool) {
-	c, err := choose(found, words[n:], a.shell.session.system(), a.shell.blockNames())
+	c, err := choose(found, words[n:], a.shell.session.system(), a.shell.blockNames)
 	if err != nil {
 		return nil, false
 	}
@@ -292,7 +292,7 @@ func (a assistant) Hint(text string) string {
 	if len(found) == 0 {
 		return ""
 	}
-	c, err := choose(found, p.Words[n:], a.shell.session.system(), a.shell.blockNames())
+	c, err := choose(found, p.Words[n:], a.shell.session.system(), a.shell.blockNames)
 	if err != nil {
 		return ""
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"shardsh/cluster/systems"
+	"shardsh/commands"
 	"shardsh/commands/spec"
 	"shardsh/shell/render"
 )
@@ -74,12 +75,6 @@ func (s *Shell) helpFor(found []*spec.Command) *spec.Table {
 }
 
 func helpOne(c *spec.Command) *spec.Table {
-	cell := func(text string) any {
-		if text == "" {
-			return nil
-		}
-		return text
-	}
 	changes := "nothing"
 	switch {
 	case c.Reads != nil:
@@ -88,12 +83,12 @@ func helpOne(c *spec.Command) *spec.Table {
 		changes = "yes: it answers a plan, which the shell applies (--plan shows it)"
 	}
 	t := spec.Record(spec.Columns("usage", "summary", "description", "aliases", "systems", "changes", "see_also"),
-		c.Usage(), c.Summary, cell(c.Long), cell(strings.Join(c.Aliases, ", ")), cell(strings.Join(c.Systems, ", ")), changes,
-		cell(strings.Join(c.SeeAlso, ", ")))
+		c.Usage(), c.Summary, commands.Word(c.Long), commands.Word(strings.Join(c.Aliases, ", ")), commands.Word(strings.Join(c.Systems, ", ")), changes,
+		commands.Word(strings.Join(c.SeeAlso, ", ")))
 	t.Section = strings.ReplaceAll(c.Name, " ", "_")
 	var args, own, examples []spec.Row
 	for _, a := range c.Args {
-		args = append(args, spec.Row{a.Name, a.Kind.String(), !a.Optional, cell(a.Help), cell(strings.Join(a.Values, ", "))})
+		args = append(args, spec.Row{a.Name, a.Kind.String(), !a.Optional, commands.Word(a.Help), commands.Word(strings.Join(a.Values, ", "))})
 	}
 	for _, f := range c.Flags {
 		letter := ""
@@ -111,10 +106,10 @@ func helpOne(c *spec.Command) *spec.Table {
 		case len(f.Values) > 0:
 			kind = strings.Join(f.Values, "|")
 		}
-		own = append(own, spec.Row{cell(letter), cell(long), cell(kind), cell(f.Default), cell(f.Help)})
+		own = append(own, spec.Row{commands.Word(letter), commands.Word(long), commands.Word(kind), commands.Word(f.Default), commands.Word(f.Help)})
 	}
 	for _, e := range c.Examples {
-		examples = append(examples, spec.Row{e.Line, cell(e.Says)})
+		examples = append(examples, spec.Row{e.Line, commands.Word(e.Says)})
 	}
 	argColumns := spec.Columns("argument", "kind", "required", "help", "values")
 	argColumns[2].Kind = spec.Bool

@@ -286,7 +286,7 @@ func (s *Shell) resolve(words []string) (*spec.Call, extras, error) {
 	if len(found) == 0 {
 		return nil, extras{}, s.words.unknownWord(words[0], s.session.system())
 	}
-	c, err := choose(found, words[n:], s.session.system(), s.blockNames())
+	c, err := choose(found, words[n:], s.session.system(), s.blockNames)
 	if err != nil {
 		return nil, extras{}, err
 	}

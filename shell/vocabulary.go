@@ -57,18 +57,18 @@ func identified(c *spec.Command, rest []string) bool {
 }
 
 // located tells whether the words are the arguments of a descriptor that reads from a block service.
-func located(c *spec.Command, rest, services []string) bool {
+func located(c *spec.Command, rest []string, services func() []string) bool {
 	p, err := parseFlags(c, rest)
 	if err != nil || len(p.args) != len(c.Args) || slices.Contains(rest, "--") {
 		return false
 	}
 	service, _, ok := strings.Cut(p.args[0], ":/")
-	return ok && slices.Contains(services, service)
+	return ok && slices.Contains(services(), service)
 }
 
 // choose picks among descriptors of one name: the one whose identifying flag, or a location on one of the block services,
 // is on the line, else the current system's, else the neutral one.
-func choose(found []*spec.Command, rest []string, system string, services []string) (*spec.Command, error) {
+func choose(found []*spec.Command, rest []string, system string, services func() []string) (*spec.Command, error) {
 	var plain []*spec.Command
 	for _, c := range found {
 		if c.Identify != "" && identified(c, rest) || c.AtLocation && located(c, rest, services) {

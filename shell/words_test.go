@@ -108,7 +108,7 @@ func TestAtLocation(t *testing.T) {
 		"h disk:/b s": "plain", "-- disk:/b h s": "plain", "": "plain", "h s": "plain", "--unknown disk:/b h s": "plain",
 	} {
 		for _, found := range [][]*spec.Command{{&plain, &there}, {&there, &plain}} {
-			if c, err := choose(found, strings.Fields(text), "a", []string{"disk", "s3"}); err != nil || c.Summary != want {
+			if c, err := choose(found, strings.Fields(text), "a", func() []string { return []string{"disk", "s3"} }); err != nil || c.Summary != want {
 				t.Errorf("%q chooses %v, %v; want %s", text, c, err, want)
 			}
 		}
