@@ -12,6 +12,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"shardsh/cluster/sandbox/listen"
 	"shardsh/commands/spec"
 )
 
@@ -100,7 +101,7 @@ func bindable(prefix string) bool {
 	if err != nil {
 		return false
 	}
-	return listener.Close() == nil
+	return listen.Close(listener) == nil
 }
 
 // Address returns the address of a host (1 to 254) and the store's usual port on the network: host:port, to be
@@ -113,7 +114,7 @@ func (n *Network) Address(host, port int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return listener.Addr().String(), listener.Close()
+	return listener.Addr().String(), listen.Close(listener)
 }
 
 // number is N of 127.0.N.x, 0 where there is none.
@@ -126,7 +127,7 @@ func (n *Network) number() int {
 func (n *Network) Close() error {
 	var errs []error
 	if n.guard != nil {
-		errs = append(errs, n.guard.Close())
+		errs = append(errs, listen.Close(n.guard))
 	}
 	if n.lock != nil {
 		errs = append(errs, n.lock.Close())

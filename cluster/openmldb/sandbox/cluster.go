@@ -18,6 +18,7 @@ import (
 	"shardsh/cluster/openmldb/sandbox/tablet"
 	"shardsh/cluster/sandbox"
 	"shardsh/cluster/sandbox/fault"
+	"shardsh/cluster/sandbox/listen"
 )
 
 // Where servers listen: the hosts on the cluster's network, and ports that OpenMLDB's documents use.
@@ -139,7 +140,7 @@ func (c *cluster) place(network *sandbox.Network) error {
 		if err != nil {
 			return err
 		}
-		if err := probe.Close(); err != nil {
+		if err := listen.Close(probe); err != nil {
 			return err
 		}
 		*role = append(*role, at)

@@ -62,11 +62,9 @@ func TestUnsureOfANewSecondary(t *testing.T) {
 	// Node 0 comes back with a network that loses answers, and leads everything when the others have left.
 	var lose atomic.Pointer[wire.GPID]
 	u.kill(c.nodeAt[0])
-	var s *replicaServer
-	u.do(listenAgain(func() (err error) {
-		s, err = startReplicaServer(0, c.nodeAt[0], c.nodeDir(0), unsureNetwork{view: view{c, c.nodeAt[0]}, lose: &lose}, t.Logf)
-		return err
-	}))
+	network := unsureNetwork{view: view{c, c.nodeAt[0]}, lose: &lose}
+	s, err := startReplicaServer(0, c.nodeAt[0], c.nodeDir(0), network, t.Logf)
+	u.do(err)
 	c.steer.Lock()
 	s.lose()
 	c.mu.Lock()

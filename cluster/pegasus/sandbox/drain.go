@@ -1,6 +1,10 @@
 package sandbox
 
-import "time"
+import (
+	"time"
+
+	"shardsh/cluster/sandbox/listen"
+)
 
 // drainTime bounds how long a clean stop waits for what is being worked on.
 const drainTime = 2 * time.Second
@@ -15,7 +19,7 @@ func (l *listener) drain() {
 	}
 	l.empty = make(chan struct{})
 	empty := l.empty
-	_ = l.tcp.Close()
+	_ = listen.Close(l.tcp)
 	for c := range l.conns {
 		if !c.browsing.Load() {
 			_ = c.tcp.SetReadDeadline(time.Unix(1, 0)) // read ends, and flushes

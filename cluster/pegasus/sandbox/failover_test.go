@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -28,17 +27,7 @@ func (u *user) kill(endpoint string) {
 
 func (u *user) start(endpoint string) {
 	u.t.Helper()
-	u.do(listenAgain(func() error { return u.c.Start(u.t.Context(), endpoint) }))
-}
-
-// listenAgain starts what listens where something listened a moment ago. A process that another test is just starting
-// may still have that socket, until it is the program it shall be.
-func listenAgain(start func() error) error {
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		if err := start(); !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(end) {
-			return err
-		}
-	}
+	u.do(u.c.Start(u.t.Context(), endpoint))
 }
 
 func (u *user) level(l wire.MetaLevel) {
@@ -65,15 +54,23 @@ func startWriter(t *testing.T, c *cluster, hash string, metas ...string) *writer
 	if len(metas) > 0 {
 		w.u.metas = strings.Join(metas, ",")
 	}
+	var last error // of the row that is being written
 	go func() {
 		defer close(w.done)
 		for ctx.Err() == nil {
 			n := w.acked.Load()
-			if w.u.put("demo", hash, fmt.Sprintf("w%06d", n), fmt.Sprint("value ", n), 0) == nil {
+			if last = w.u.put("demo", hash, fmt.Sprintf("w%06d", n), fmt.Sprint("value ", n), 0); last == nil {
 				w.acked.Add(1)
 			}
 		}
 	}()
+	t.Cleanup(func() {
+		stop()
+		<-w.done
+		if t.Failed() {
+			t.Logf("the writer of %s has written %d rows; the last answer was %v", hash, w.acked.Load(), last)
+		}
+	})
 	return w
 }
 

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"bufio"
-	"errors"
 	"net"
 	"reflect"
 	"runtime"
@@ -13,6 +12,7 @@ import (
 
 	"shardsh/cluster/pegasus/wire"
 	"shardsh/cluster/sandbox/fault"
+	"shardsh/cluster/sandbox/listen"
 )
 
 // listener serves one server's port: frames in, frames out, any number in flight on a connection, and HTTP (http.go). A
@@ -109,58 +109,44 @@ func serve(address string, methods map[string]method, g *gate) (*listener, error
 
 // start begins to answer.
 func (l *listener) start() {
-	l.wg.Go(l.accept)
+	l.wg.Go(func() { listen.Each(l.tcp, l.take) })
 	if l.web != nil {
 		l.wg.Go(l.web.serve)
 	}
 }
 
-func (l *listener) accept() {
-	for {
-		tcp, err := l.tcp.Accept()
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			time.Sleep(5 * time.Millisecond) // out of descriptors, or a connection gone before it was accepted
-			continue
-		}
-		c := &conn{l: l, tcp: tcp}
-		c.change = sync.NewCond(&c.mu)
-		l.mu.Lock()
-		open := l.conns != nil
-		if open {
-			l.conns[c] = struct{}{}
-		}
-		l.mu.Unlock()
-		if !open {
-			tcp.Close()
-			return
-		}
-		l.wg.Go(c.read)
-		l.wg.Go(c.write)
+// take serves a connection.
+func (l *listener) take(tcp net.Conn) {
+	c := &conn{l: l, tcp: tcp}
+	c.change = sync.NewCond(&c.mu)
+	l.mu.Lock()
+	open := l.conns != nil
+	if open {
+		l.conns[c] = struct{}{}
 	}
+	l.mu.Unlock()
+	if !open {
+		tcp.Close()
+		return
+	}
+	l.wg.Go(c.read)
+	l.wg.Go(c.write)
 }
 
 // abort ends every connection abruptly and takes no more; requests being worked on are answered into the void. wait
 // returns when they all have been.
 func (l *listener) abort() error {
 	l.mu.Lock()
-	conns, drained := l.conns, l.empty != nil
+	conns := l.conns
 	l.conns = nil
 	l.mu.Unlock()
 	close(l.ended)
-	err := l.tcp.Close()
-	if drained {
-		err = nil // it was closed before
-	}
+	err := listen.Close(l.tcp)
 	if l.web != nil {
 		_ = l.web.Close()
 	}
 	for c := range conns {
-		if tcp, ok := c.tcp.(*net.TCPConn); ok {
-			_ = tcp.SetLinger(0) // a killed process resets its connections
-		}
+		listen.Reset(c.tcp)
 		c.close()
 	}
 	return err

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"shardsh/cluster/sandbox/listen"
 )
 
 // Token is what processes of one sandbox know each other by: where there are no unix sockets, anybody on the machine
@@ -51,15 +53,7 @@ func Listen(name string) (listener net.Listener, address string, err error) {
 
 // Answer answers everybody who knows the token until the listener is closed.
 func Answer(listener net.Listener, token Token, service Service, errs []error) {
-	for {
-		conn, err := listener.Accept()
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			return
-		case err != nil:
-			time.Sleep(5 * time.Millisecond) // out of descriptors
-			continue
-		}
+	listen.Each(listener, func(conn net.Conn) {
 		go func() {
 			var told Token
 			_ = conn.SetReadDeadline(time.Now().Add(greetWithin))
@@ -70,7 +64,7 @@ func Answer(listener net.Listener, token Token, service Service, errs []error) {
 			_ = conn.SetReadDeadline(time.Time{})
 			Open(conn, service, errs)
 		}()
-	}
+	})
 }
 
 // Line is a connection that is made when it is first needed, and again after it ended. A call on it that is not

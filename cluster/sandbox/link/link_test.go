@@ -192,7 +192,7 @@ func TestJoinTwice(t *testing.T) {
 }
 
 // listen serves a shelf in a directory of its own.
-func listen(t *testing.T, name string, token Token, s *shelf) (address string, l net.Listener) {
+func answering(t *testing.T, name string, token Token, s *shelf) (address string, l net.Listener) {
 	t.Helper()
 	l, address, err := Listen(name)
 	if err != nil {
@@ -207,7 +207,7 @@ func TestLine(t *testing.T) {
 	t.Chdir(t.TempDir())
 	token := NewToken()
 	s := &shelf{hold: make(chan struct{})}
-	address, _ := listen(t, "a.link", token, s)
+	address, _ := answering(t, "a.link", token, s)
 	if info, err := os.Stat("a.link"); err == nil && info.Mode().Perm() != 0o600 {
 		t.Errorf("the socket is %v", info.Mode())
 	}
@@ -258,7 +258,7 @@ func TestLine(t *testing.T) {
 func TestLineToAnother(t *testing.T) {
 	t.Chdir(t.TempDir())
 	token := NewToken()
-	address, first := listen(t, "a.link", token, &shelf{})
+	address, first := answering(t, "a.link", token, &shelf{})
 	line := NewLine(address, token, known)
 	c, err := line.Conn()
 	if err != nil {
@@ -272,7 +272,7 @@ func TestLineToAnother(t *testing.T) {
 	if _, err := line.Conn(); !errors.Is(err, ErrLost) {
 		t.Errorf("nobody listens: %v", err)
 	}
-	listen(t, "a.link", token, &shelf{things: []string{"a", "b", "c"}})
+	answering(t, "a.link", token, &shelf{things: []string{"a", "b", "c"}})
 	if c, err = line.Conn(); err != nil {
 		t.Fatal(err)
 	}

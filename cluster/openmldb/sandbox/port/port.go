@@ -22,6 +22,7 @@ import (
 	"shardsh/cluster/openmldb/rpc"
 	"shardsh/cluster/openmldb/wire"
 	"shardsh/cluster/sandbox/fault"
+	"shardsh/cluster/sandbox/listen"
 )
 
 // Call is a request being worked on.
@@ -153,7 +154,7 @@ func Listen(config Config) (*Port, error) {
 func (p *Port) Address() string { return p.tcp.Addr().String() }
 
 // Start begins to answer.
-func (p *Port) Start() { p.wg.Go(p.accept) }
+func (p *Port) Start() { p.wg.Go(func() { listen.Each(p.tcp, p.take) }) }
 
 // PointName is how fault points call a method: OfflineEndpoint is "offline-endpoint".
 func PointName(method string) string {
@@ -174,31 +175,22 @@ func PointName(method string) string {
 	return b.String()
 }
 
-func (p *Port) accept() {
-	for {
-		tcp, err := p.tcp.Accept()
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			time.Sleep(5 * time.Millisecond) // out of descriptors, or a connection gone before it was accepted
-			continue
-		}
-		c := &conn{p: p, tcp: tcp}
-		c.change = sync.NewCond(&c.mu)
-		p.mu.Lock()
-		open := p.conns != nil
-		if open {
-			p.conns[c] = struct{}{}
-		}
-		p.mu.Unlock()
-		if !open {
-			tcp.Close()
-			return
-		}
-		p.wg.Go(c.read)
-		p.wg.Go(c.write)
+// take serves a connection.
+func (p *Port) take(tcp net.Conn) {
+	c := &conn{p: p, tcp: tcp}
+	c.change = sync.NewCond(&c.mu)
+	p.mu.Lock()
+	open := p.conns != nil
+	if open {
+		p.conns[c] = struct{}{}
 	}
+	p.mu.Unlock()
+	if !open {
+		tcp.Close()
+		return
+	}
+	p.wg.Go(c.read)
+	p.wg.Go(c.write)
 }
 
 // Abort ends every connection as the death of the process would, and takes no more. It returns when every method has.
@@ -208,14 +200,9 @@ func (p *Port) Abort() error {
 	p.conns = nil
 	p.mu.Unlock()
 	p.cancel()
-	err := p.tcp.Close()
-	if errors.Is(err, net.ErrClosed) {
-		err = nil
-	}
+	err := listen.Close(p.tcp)
 	for c := range conns {
-		if tcp, ok := c.tcp.(*net.TCPConn); ok {
-			_ = tcp.SetLinger(0) // a killed process resets its connections
-		}
+		listen.Reset(c.tcp)
 		c.close()
 	}
 	p.wg.Wait()
@@ -224,7 +211,7 @@ func (p *Port) Abort() error {
 
 // Drain takes no more connections and returns when everything asked so far was answered, or the context ended.
 func (p *Port) Drain(ctx context.Context) error {
-	err := p.tcp.Close()
+	err := listen.Close(p.tcp)
 	p.mu.Lock()
 	var conns []*conn
 	for c := range p.conns {
