@@ -258,11 +258,37 @@ func runAs(t *testing.T, config sandbox.Config) *cluster {
 	}
 	c, network := runOn(t, config)
 	t.Cleanup(func() {
+		if t.Failed() {
+			explain(t, c)
+		}
 		if err := errors.Join(c.Close(), network.Close()); err != nil {
 			t.Error(err)
 		}
 	})
 	return c
+}
+
+// explain logs where a cluster got to: its groups as both sides have them, and what servers in processes of their own are
+// doing, which it ends.
+func explain(t *testing.T, c *cluster) {
+	boss := c.leader()
+	if boss == nil {
+		t.Log("no meta server leads")
+		return
+	}
+	for _, g := range boss.usedGroups() {
+		t.Logf("%+v", g)
+		for id, n := range c.servers() {
+			if n != nil && g.has(nodeID(id)) {
+				has, err := n.report(g.PID)
+				t.Logf("	on node %d: %+v, %v", id, has, err)
+			}
+		}
+	}
+	for _, f := range c.fars() {
+		_ = syscall.Kill(f.pid(), syscall.SIGQUIT) // the runtime prints its goroutines
+		<-f.process.Dead()
+	}
 }
 
 // runOn starts a cluster on the first network nobody else uses, whatever that one's idea of locks is.
