@@ -99,9 +99,9 @@ func (p *Pool[C]) Get(ctx context.Context, endpoint string) (C, error) {
 		s = &slot[C]{}
 		p.slots[endpoint] = s
 	}
-	if s.conn != none && p.config.Usable(s.conn) {
+	if c := s.conn; c != none && p.config.Usable(c) {
 		p.mu.Unlock()
-		return s.conn, nil
+		return c, nil // s is no longer ours to look at
 	}
 	if s.dialing == nil {
 		attempt := &dialing[C]{done: make(chan struct{})}

@@ -140,3 +140,23 @@ func TestPoolCloses(t *testing.T) {
 		t.Error("it is not closed")
 	}
 }
+
+// Connections that tire while many ask for them: whoever gets no error gets a connection.
+func TestPoolTires(t *testing.T) {
+	l := newLab(t, nil)
+	var asking sync.WaitGroup
+	for range 8 {
+		asking.Go(func() {
+			for range 500 {
+				c, err := l.Get(t.Context(), "a")
+				if err != nil || c == nil {
+					t.Errorf("%v, %v", c, err)
+					return
+				}
+				c.tired.Store(true)
+				c.end()
+			}
+		})
+	}
+	asking.Wait()
+}
