@@ -11,7 +11,7 @@ import (
 // With a copy of the socket in other hands, as a process has one that is being started, the address is free at once all
 // the same.
 func TestClosedAtOnce(t *testing.T) {
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	listener, err := net.Listen("tcp4", "127.77.0.1:0") // where nobody else takes the port
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func TestClosedAtOnce(t *testing.T) {
 	go func() {
 		defer close(ended)
 		Each(listener, func(conn net.Conn) {
-			_, _ = conn.Write([]byte("x"))
+			_, _ = io.ReadFull(conn, make([]byte, 1)) // else its client may not even be connected
 			Reset(conn)
 			_ = conn.Close()
 		})
@@ -32,6 +32,9 @@ func TestClosedAtOnce(t *testing.T) {
 	address := listener.Addr().String()
 	conn, err := net.Dial("tcp4", address)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadAll(conn); err == nil {
