@@ -23,6 +23,7 @@ import (
 type unsureNetwork struct {
 	view
 	lose *atomic.Pointer[wire.GPID] // of which partition
+	told bool                       // all are told, and only the answer is lost
 }
 
 func (n unsureNetwork) meta() (metaLink, error) {
@@ -30,17 +31,23 @@ func (n unsureNetwork) meta() (metaLink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return unsureMeta{m, n.lose}, nil
+	return unsureMeta{m, n}, nil
 }
 
 type unsureMeta struct {
 	metaLink
-	lose *atomic.Pointer[wire.GPID]
+	unsureNetwork
 }
 
 func (m unsureMeta) learned(pid wire.GPID, ballot int64, primary, node nodeID, at point) (group, error) {
-	if lose := m.lose.Load(); lose == nil || *lose != pid {
-		return m.metaLink.learned(pid, ballot, primary, node, at)
+	lose := m.lose.Load()
+	if lost := lose != nil && *lose == pid; !lost || m.told {
+		next, err := m.metaLink.learned(pid, ballot, primary, node, at)
+		if lost && err == nil {
+			m.lose.Store(nil)
+			err = errUnsure
+		}
+		return next, err
 	}
 	boss := m.metaLink.(*metaServer)
 	boss.rounds.Lock()
@@ -54,16 +61,14 @@ func (m unsureMeta) learned(pid wire.GPID, ballot int64, primary, node nodeID, a
 	return group{}, errors.Join(errUnsure, err)
 }
 
-// A primary that does not know whether the group has a new member acknowledges nothing until it does.
-func TestUnsureOfANewSecondary(t *testing.T) {
-	t.Parallel()
-	c := run(t, "onebox", "")
-	u := newUser(t, c)
-	// Node 0 comes back with a network that loses answers, and leads everything when the others have left.
-	var lose atomic.Pointer[wire.GPID]
+// unsure has node 0 come back with a network that loses answers, and lead everything when the others have left: a
+// partition that it leads, with node 2 as the only secondary.
+func (u *user) unsure(lose *atomic.Pointer[wire.GPID], told bool) (s *replicaServer, p wire.Partition) {
+	u.t.Helper()
+	c := u.c
 	u.kill(c.nodeAt[0])
-	network := unsureNetwork{view: view{c, c.nodeAt[0]}, lose: &lose}
-	s, err := startReplicaServer(0, c.nodeAt[0], c.nodeDir(0), network, t.Logf)
+	network := unsureNetwork{view: view{c, c.nodeAt[0]}, lose: lose, told: told}
+	s, err := startReplicaServer(0, c.nodeAt[0], c.nodeDir(0), network, u.t.Logf)
 	u.do(err)
 	c.steer.Lock()
 	s.lose()
@@ -73,7 +78,7 @@ func TestUnsureOfANewSecondary(t *testing.T) {
 	c.touch()
 	c.steer.Unlock()
 	u.whole("demo")
-	p := u.config("demo").Configs[0]
+	p = u.config("demo").Configs[0]
 	u.kill(c.nodeAt[1])
 	if p.Primary.String() == c.nodeAt[2] {
 		u.kill(c.nodeAt[2])
@@ -84,6 +89,32 @@ func TestUnsureOfANewSecondary(t *testing.T) {
 		p = u.config("demo").Configs[0]
 		return p.Primary.String() == c.nodeAt[0] && len(p.Secondaries) == 1
 	})
+	return s, p
+}
+
+// The news of a new secondary may overtake the answer, which is lost then: the primary goes on.
+func TestSureOfANewSecondary(t *testing.T) {
+	t.Parallel()
+	c := run(t, "onebox", "")
+	u := newUser(t, c)
+	var lose atomic.Pointer[wire.GPID]
+	_, p := u.unsure(&lose, true)
+	hash := hashOn(u.config("demo"), 0)
+	lose.Store(&p.PID)
+	u.start(c.nodeAt[1])
+	u.eventually("the answer is lost", func() bool { return lose.Load() == nil })
+	u.eventually("a row is written", func() bool { return u.put("demo", hash, "s", "after", 0) == nil })
+	u.whole("demo")
+	u.same("demo")
+}
+
+// A primary that does not know whether the group has a new member acknowledges nothing until it does.
+func TestUnsureOfANewSecondary(t *testing.T) {
+	t.Parallel()
+	c := run(t, "onebox", "")
+	u := newUser(t, c)
+	var lose atomic.Pointer[wire.GPID]
+	s, p := u.unsure(&lose, false)
 	hash := hashOn(u.config("demo"), 0)
 	u.eventually("a row is written", func() bool { return u.put("demo", hash, "s", "before", 0) == nil })
 

@@ -255,7 +255,8 @@ func (p *primary) admit(node nodeID) {
 			return
 		}
 		var now group
-		if now, _, ok = p.state(); ok && now.Ballot != g.Ballot { // told, and with that the primary again
+		if now, _, ok = p.state(); ok && now.Ballot != g.Ballot { // told, perhaps before it became inactive
+			p.setStatus(wire.ReplicaPrimary)
 			return
 		}
 	}
