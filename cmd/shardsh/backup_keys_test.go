@@ -14,9 +14,8 @@ import (
 func (b *backupLab) console() (*console, unix.Termios) {
 	b.t.Helper()
 	c := openConsoleOf(b.t, exec.Command(program, "--config", b.s.config, "--cluster", "onebox"), 40, 200, append(isolated(b.home), "SHARDSH_TIMING=off")...)
-	before := c.modes()
 	c.prompts(1)
-	return c, before
+	return c, c.before
 }
 
 // TestBackupSteeredByKeys: at the prompt + raises the servers' limit by 50 while they upload, - takes it back, and in the end

@@ -121,7 +121,7 @@ func jobKeysOfLines(t *testing.T, b *jobBench) {
 		t.Helper()
 		c := openConsoleOf(t, exec.Command(b.program, append([]string{"--config", b.config, "--cluster", "served"}, args...)...), 40, 160,
 			append(isolated(b.home), "SHARDSH_TIMING=off")...)
-		return c, c.modes()
+		return c, c.before
 	}
 	left := func(c *console, before unix.Termios, want int) {
 		t.Helper()

@@ -46,7 +46,7 @@ func (c *console) clear() {
 
 func TestPromptFirstMinutes(t *testing.T) {
 	c := openConsole(t, 40, 120)
-	before := c.modes()
+	before := c.before
 	c.prompts(1)
 	c.keys("ls --columns app_name\r")
 	c.see("| TableA")
@@ -95,7 +95,7 @@ func TestPromptCtrlCEndsTheCommandNotTheShell(t *testing.T) {
 func TestPromptEndsOnSignals(t *testing.T) {
 	for signal, want := range map[syscall.Signal]int{syscall.SIGTERM: 143, syscall.SIGHUP: 129} {
 		c := openConsole(t, 30, 120)
-		before := c.modes()
+		before := c.before
 		c.prompts(1)
 		if err := c.cmd.Process.Signal(signal); err != nil {
 			t.Fatal(err)

@@ -1,16 +1,21 @@
+//go:build !windows
+
 package main_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/creack/pty"
 	"github.com/hinshun/vt10x"
+	"golang.org/x/sys/unix"
 )
 
 // console is the program on a pseudo-terminal, with an emulator that knows what a person would see.
@@ -19,14 +24,13 @@ type console struct {
 	tty  *os.File
 	cmd  *exec.Cmd
 	done chan struct{} // the program's output ended
+	// before is how the terminal was before the program had it.
+	before unix.Termios
 
 	mu   sync.Mutex
 	term vt10x.Terminal
 	raw  []byte
 }
-
-// patience bounds the wait for one thing to appear; a slow machine needs seconds, never this.
-const patience = 30 * time.Second
 
 func openConsole(t *testing.T, rows, cols int, env ...string) *console {
 	t.Helper()
@@ -40,11 +44,21 @@ func openConsoleOf(t *testing.T, cmd *exec.Cmd, rows, cols int, env ...string) *
 	c.cmd.Env = append(append(os.Environ(), isolated(t.TempDir())...), env...)
 	c.cmd.Dir = t.TempDir()
 	c.term = vt10x.New(vt10x.WithSize(cols, rows))
-	tty, err := pty.StartWithSize(c.cmd, &pty.Winsize{Rows: uint16(rows), Cols: uint16(cols)})
+	tty, slave, err := pty.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.tty = tty
+	c.before = c.modes()
+	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = slave, slave, slave
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	err = pty.Setsize(tty, &pty.Winsize{Rows: uint16(rows), Cols: uint16(cols)})
+	if err == nil {
+		err = c.cmd.Start()
+	}
+	if err = errors.Join(err, slave.Close()); err != nil {
+		t.Fatal(err)
+	}
 	go c.read()
 	t.Cleanup(func() {
 		c.cmd.Process.Kill()

@@ -21,6 +21,9 @@ import (
 // program is the binary under test: the real one, built once, because the sandbox is a process of its own.
 var program string
 
+// patience bounds the wait for one thing to appear; a slow machine needs seconds, never this.
+const patience = 30 * time.Second
+
 // sourceDir is this folder.
 var sourceDir string
 

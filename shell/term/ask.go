@@ -31,11 +31,10 @@ func (t *Terminal) ask(question string, change func(unix.Termios) unix.Termios) 
 	t.waiting.Store(true)
 	defer t.waiting.Store(false)
 	t.broken.Store(false)
-	t.armed.Store(true)
 	defer t.Restore()
 	t.discard()
 	modes := change(t.modes)
-	if err := setModes(t.fd, modes, reqSetModesFlush); err != nil && isEnd(err) {
+	if err := t.arm(modes, reqSetModesFlush); err != nil && isEnd(err) {
 		return "", io.EOF
 	}
 	_, _ = t.out.WriteString(cleanLines(question))
@@ -46,7 +45,7 @@ func (t *Terminal) ask(question string, change func(unix.Termios) unix.Termios) 
 func (t *Terminal) discard() {
 	silent := rawModes(t.modes)
 	silent.Lflag |= unix.ISIG
-	_ = setModes(t.fd, silent, reqSetModes)
+	_ = t.arm(silent, reqSetModes)
 	last := time.Now().Add(quietAtMost)
 	for time.Now().Before(last) {
 		readable, woken := t.waitInput(quiet)
@@ -83,7 +82,7 @@ func (t *Terminal) readCooked(modes *unix.Termios) (string, error) {
 			return "", ErrInterrupted
 		}
 		if t.continued.Swap(false) && modes != nil {
-			_ = setModes(t.fd, *modes, reqSetModes)
+			_ = t.arm(*modes, reqSetModes)
 		}
 		if readable, _ := t.waitInput(time.Second); !readable {
 			continue

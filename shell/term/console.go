@@ -37,8 +37,7 @@ func (c console) Setup() error {
 	c.left.Store(false)
 	c.notReady()
 	c.screen.muted = false
-	c.armed.Store(true)
-	err := setModes(c.fd, rawModes(c.modes), reqSetModes)
+	err := c.arm(rawModes(c.modes), reqSetModes)
 	_, _ = c.out.WriteString(pasteOn)
 	return err
 }

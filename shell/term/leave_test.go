@@ -3,10 +3,13 @@
 package term
 
 import (
+	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
+	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 )
 
@@ -52,6 +55,33 @@ func TestLeaveBySignal(t *testing.T) {
 		r.signal(sig)
 		r.exit(128 + int(sig))
 		r.shows("signal: " + sig.String())
+	}
+}
+
+// A signal may come while the terminal is made raw: what the flag says is what the modes are, so that the line, which the
+// signal ends, puts back what is to be put back.
+func TestSignalWhileTheModesAreSet(t *testing.T) {
+	master, slave, err := pty.Open()
+	must(t, err)
+	defer master.Close()
+	defer slave.Close()
+	term := &Terminal{out: slave, fd: int(slave.Fd()), dumb: true}
+	term.modes, err = getModes(term.fd)
+	must(t, err)
+	for range 20_000 {
+		var arming sync.WaitGroup
+		arming.Go(func() { _ = term.arm(rawModes(term.modes), reqSetModes) })
+		for !term.armed.Load() { // the modes are being set now
+			runtime.Gosched()
+		}
+		term.Restore()
+		arming.Wait()
+		now, err := getModes(term.fd)
+		must(t, err)
+		if raw := now != term.modes; raw != term.armed.Load() {
+			t.Fatalf("the terminal is raw: %t; it is said to be: %t", raw, !raw)
+		}
+		term.Restore()
 	}
 }
 

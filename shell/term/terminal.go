@@ -65,6 +65,7 @@ type Terminal struct {
 	broken    atomic.Bool // SIGINT
 	hungUp    atomic.Bool
 	waiting   atomic.Bool // a line or an answer is being read: SIGINT means that one
+	arming    sync.Mutex  // held while modes are set, so that they are what armed says
 	armed     atomic.Bool // the modes are not as found
 	signal    atomic.Pointer[SignalError]
 
@@ -390,15 +391,31 @@ func (t *Terminal) Width() int { columns, _ := windowSize(int(t.out.Fd())); retu
 // Height is the number of its rows.
 func (t *Terminal) Height() int { _, rows := windowSize(int(t.out.Fd())); return rows }
 
-// Restore puts the terminal back as it was found. It takes no lock, so that a panic handler or a signal may call it.
-func (t *Terminal) Restore() {
+// arm gives the terminal other modes than it was found with, until Restore.
+func (t *Terminal) arm(modes unix.Termios, request uint) error {
+	t.arming.Lock()
+	defer t.arming.Unlock()
+	t.armed.Store(true)
+	return setModes(t.fd, modes, request)
+}
+
+// disarm puts the modes back, and answers whether they were others.
+func (t *Terminal) disarm() bool {
+	t.arming.Lock()
+	defer t.arming.Unlock()
 	if !t.armed.Swap(false) {
-		return
-	}
-	if !t.dumb {
-		_, _ = t.out.WriteString(pasteOff + "\x1b[?25h")
+		return false
 	}
 	_ = setModes(t.fd, t.modes, reqSetModes)
+	return true
+}
+
+// Restore puts the terminal back as it was found. It takes no lock but that of the modes, so that a panic handler or a
+// signal may call it.
+func (t *Terminal) Restore() {
+	if t.disarm() && !t.dumb {
+		_, _ = t.out.WriteString(pasteOff + "\x1b[?25h")
+	}
 }
 
 // Close restores the terminal and stops watching for signals.

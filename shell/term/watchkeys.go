@@ -81,8 +81,7 @@ func (w *keyWatch) takeUp() bool {
 		return false
 	case !w.taken:
 		w.taken = true
-		w.armed.Store(true)
-		_ = setModes(w.fd, keyModes(w.modes), reqSetModes)
+		_ = w.arm(keyModes(w.modes), reqSetModes)
 	}
 	return true
 }
@@ -90,9 +89,10 @@ func (w *keyWatch) takeUp() bool {
 // giveBack puts the modes back as they were found.
 func (w *keyWatch) giveBack() {
 	w.taken = false
-	if w.armed.Swap(false) && w.foreground() {
-		_ = setModes(w.fd, w.modes, reqSetModes)
+	if w.foreground() {
+		w.disarm()
 	}
+	w.armed.Store(false)
 }
 
 // foreground reports whether the terminal is this process's: from the background the kernel stops who reads from it or
