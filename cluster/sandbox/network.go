@@ -12,7 +12,6 @@ import (
 
 	"github.com/gofrs/flock"
 
-	"shardsh/cluster/sandbox/listen"
 	"shardsh/commands/spec"
 )
 
@@ -101,7 +100,7 @@ func bindable(prefix string) bool {
 	if err != nil {
 		return false
 	}
-	return listen.Close(listener) == nil
+	return listener.Close() == nil
 }
 
 // Address returns the address of a host (1 to 254) and the store's usual port on the network: host:port, to be
@@ -114,7 +113,7 @@ func (n *Network) Address(host, port int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return listener.Addr().String(), listen.Close(listener)
+	return listener.Addr().String(), listener.Close()
 }
 
 // number is N of 127.0.N.x, 0 where there is none.
@@ -127,7 +126,7 @@ func (n *Network) number() int {
 func (n *Network) Close() error {
 	var errs []error
 	if n.guard != nil {
-		errs = append(errs, listen.Close(n.guard))
+		errs = append(errs, n.guard.Close())
 	}
 	if n.lock != nil {
 		errs = append(errs, n.lock.Close())

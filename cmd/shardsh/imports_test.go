@@ -37,7 +37,8 @@ var layers = []struct {
 	{"cluster/systems", []string{"cluster", "cluster/*"}},
 	{"cluster/sandbox", []string{"commands/spec", "cluster"}},
 	{"cluster/sandbox/engine", []string{"commands/spec", "cluster", "cluster/sandbox"}},
-	{"cluster/sandbox/link", nil},
+	{"cluster/sandbox/listen", nil},
+	{"cluster/sandbox/link", []string{"cluster/sandbox/listen"}},
 	{"cluster/sandbox/fault", []string{"commands/spec", "cluster/sandbox"}},
 	{"cluster/transfer", []string{"commands/spec", "cluster"}},
 	{"cluster/pool", nil},
@@ -104,7 +105,7 @@ func forbidden(file, pkg string) string {
 		if !ok {
 			continue
 		}
-		if isEmulator(pkg) && l.from != "cmd/shardsh/sandbox.go" && !strings.HasPrefix(l.from, "cluster/SYSTEM/sandbox") {
+		if isEmulator(pkg) && l.from != "cmd/shardsh/sandbox.go" && !isEmulator(strings.ReplaceAll(l.from, "SYSTEM", "x")) {
 			return "only cmd/shardsh/sandbox.go links the emulators"
 		}
 		if slices.ContainsFunc(l.may, func(p string) bool { return matches(p, pkg, system) }) {
