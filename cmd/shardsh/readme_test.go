@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 )
@@ -52,9 +51,6 @@ var screens = map[string]screen{
 // TestREADME keeps the generated parts of the README true: the screen is made by typing at the real prompt, the matrix
 // by asking the program. `go test ./cmd/shardsh -run TestREADME -update` writes them anew.
 func TestREADME(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("the screen needs a pseudo-terminal")
-	}
 	path := filepath.Join(sourceDir, "..", "..", "README.md")
 	text, err := os.ReadFile(path)
 	if err != nil {
