@@ -191,7 +191,7 @@ func TestJoinTwice(t *testing.T) {
 	Join((&shelf{}).service(), (&shelf{}).service())
 }
 
-// listen serves a shelf in a directory of its own.
+// answering serves a shelf in a directory of its own.
 func answering(t *testing.T, name string, token Token, s *shelf) (address string, l net.Listener) {
 	t.Helper()
 	l, address, err := Listen(name)
